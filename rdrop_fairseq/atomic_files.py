@@ -1,0 +1,55 @@
+"""Output files that appear under their final name only when they are complete."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Iterator, Union
+
+from rdrop_fairseq.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_output(path: Union[str, Path]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds, else remove it.
+
+    A reader, or a run that continues after a kill, therefore sees either the previous file or the whole
+    new one. Parent folders are made. The data are synchronised to disk before the rename, because
+    otherwise a crash of the machine can leave the new name with empty contents.
+
+    Raises:
+        UserError: the folder cannot be written (read-only, full); ``path`` is as it was before.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _give_ordinary_permissions(temporary)
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        # An error about another file (one that the block reads) speaks for itself. A full disk names none.
+        if error.filename is None or str(error.filename) == str(temporary):
+            raise _cannot_write(path, error) from error
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _give_ordinary_permissions(path: Path) -> None:
+    """mkstemp makes files private; give this one the permissions that open() would have given."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")

@@ -1,0 +1,130 @@
+"""The one room that knows about versions of fairseq, torch and numpy."""
+
+import argparse
+import functools
+import os
+import pickle
+import shutil
+from typing import Any, Dict, Union
+
+import torch
+
+from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.errors import UserError
+
+
+def prepare_fairseq() -> None:
+    """Mend what breaks in fairseq on a current torch; called once, when the plugin is imported."""
+    allow_safe_checkpoint_loading()
+    _report_broken_checkpoints()
+    _copy_checkpoints_atomically()
+
+
+def allow_safe_checkpoint_loading() -> None:
+    """Let ``torch.load(weights_only=True)``, the default since torch 2.6, read fairseq's checkpoints.
+
+    They hold an ``argparse.Namespace`` and, after a run with ``--eval-bleu``, numpy arrays and scalars in the
+    meters. All of these are plain data. Loading stays safe: nothing else is allowed, and no code is run.
+    """
+    if not hasattr(torch.serialization, "add_safe_globals"):
+        return  # before torch 2.4 there is nothing to allow: files load without the restriction
+    import numpy
+
+    multiarray = getattr(numpy, "_core", None) or numpy.core
+    multiarray = multiarray.multiarray
+    allowed: list = [argparse.Namespace, numpy.ndarray, numpy.dtype]
+    allowed += sorted({type(numpy.dtype(code)) for code in "?bBhHiIlLqQefd"}, key=lambda kind: kind.__name__)
+    # numpy 2 renamed numpy.core to numpy._core; a file carries the name of the version that wrote it.
+    for package in ("numpy.core", "numpy._core"):
+        for name in ("_reconstruct", "scalar"):
+            allowed.append((getattr(multiarray, name), f"{package}.multiarray.{name}"))
+    try:
+        torch.serialization.add_safe_globals(allowed)
+    except (TypeError, AttributeError):  # torch 2.4 takes no (object, name) pairs
+        plain = [entry[0] if isinstance(entry, tuple) else entry for entry in allowed]
+        torch.serialization.add_safe_globals(plain)
+
+
+def load_checkpoint(path: Union[str, os.PathLike]) -> Dict[str, Any]:
+    """The contents of a fairseq checkpoint, its tensors on the CPU, loaded safely.
+
+    Raises:
+        UserError: the file is missing, truncated, or no fairseq checkpoint.
+    """
+    allow_safe_checkpoint_loading()
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise UserError(f"no checkpoint {path}; give the path of a .pt file that fairseq-train wrote")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except _LOADING_ERRORS as error:
+        raise _broken_checkpoint(path, error) from error
+    if not isinstance(state, dict) or "model" not in state:
+        raise UserError(f"{path} is not a fairseq checkpoint (no 'model' in it); give a file that fairseq-train wrote")
+    return state
+
+
+def release_criterion_name(name: str) -> bool:
+    """Take the criterion ``name`` out of fairseq's registry, if fairseq has one; tells whether it had."""
+    from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
+
+    CRITERION_DATACLASS_REGISTRY.pop(name, None)
+    return CRITERION_REGISTRY.pop(name, None) is not None
+
+
+# What torch.load raises for a file that was cut off, is empty, or holds something else.
+_LOADING_ERRORS = (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError)
+
+
+def _broken_checkpoint(path: str, error: Exception) -> UserError:
+    if "weights_only" in str(error) or "Weights only" in str(error):
+        return UserError(
+            f"{path} holds objects that are not allowed in a checkpoint loaded safely "
+            f"({str(error).splitlines()[0]}); if you trust its origin, load and save it again with "
+            "torch.load(..., weights_only=False) after removing them"
+        )
+    return UserError(
+        f"checkpoint {path} is incomplete or damaged (probably cut off while it was written or copied); "
+        "use another one, such as checkpoint_best.pt, or delete it to start without it"
+    )
+
+
+def _report_broken_checkpoints() -> None:
+    """Have fairseq's loader say in one line which file is damaged; torch names neither file nor remedy."""
+    from fairseq import checkpoint_utils
+
+    load = checkpoint_utils.load_checkpoint_to_cpu
+    if hasattr(load, "__wrapped__"):
+        return
+
+    @functools.wraps(load)
+    def load_checkpoint_to_cpu(path, *args, **kwargs):
+        try:
+            return load(path, *args, **kwargs)
+        except _LOADING_ERRORS as error:
+            if "out of memory" in str(error):
+                raise
+            raise _broken_checkpoint(path, error) from error
+
+    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+
+
+def _copy_checkpoints_atomically() -> None:
+    """Replace fairseq's plain copy of a checkpoint to its second name by a copy that appears when complete.
+
+    fairseq writes checkpoint_last.pt as a copy whenever it saves another checkpoint too; a kill in the middle left
+    a truncated file, from which the next start could not resume.
+    """
+    from fairseq import file_io
+
+    if file_io.IOPathManager is not None:
+        return  # iopath brings its own handlers, also for stores that are not folders
+
+    def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+        if not overwrite and os.path.exists(dst_path):
+            return False
+        with atomic_output(dst_path) as temporary:
+            shutil.copyfile(src_path, temporary)
+        return True
+
+    file_io.PathManager.copy = staticmethod(copy)

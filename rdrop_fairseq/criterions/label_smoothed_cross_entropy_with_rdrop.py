@@ -1,0 +1,212 @@
+"""The fairseq criterion: one plain pass in validation, R-Drop (arXiv 2106.14448) in training."""
+
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import Any, Dict, Tuple
+
+import torch
+from fairseq.criterions import register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+    LabelSmoothedCrossEntropyCriterionConfig,
+)
+from fairseq.dataclass import ChoiceEnum
+from fairseq.logging import metrics
+from torch import Tensor, nn
+
+from rdrop_fairseq import compat
+from rdrop_fairseq.batching import PASSES_KEY, concatenate_passes
+from rdrop_fairseq.criterions.output_projection import plain_output_projection
+from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.losses import IMPLEMENTATIONS, RDropLossOutput, linear_rdrop_loss, rdrop_loss
+
+logger = logging.getLogger(__name__)
+
+CRITERION_NAME = "label_smoothed_cross_entropy_with_rdrop"
+# fairseq-hydra-train fixes the flags of a criterion it knows before it imports a user directory, and newer fairseq
+# knows the name above with fewer flags. This one it does not know.
+HYDRA_CRITERION_NAME = "rdrop_label_smoothed_cross_entropy"
+# A KL below this, in nats per token, is rounding: two passes under dropout differ by far more.
+EQUAL_PASSES_KL = {torch.float16: 1e-5, torch.bfloat16: 1e-4}
+EQUAL_PASSES_KL_FLOAT32 = 1e-8
+
+
+@dataclass
+class LabelSmoothedCrossEntropyWithRDropConfig(LabelSmoothedCrossEntropyCriterionConfig):
+    """fairseq's label-smoothing flags and those of R-Drop."""
+
+    rdrop_alpha: float = field(
+        default=0.0,
+        metadata={"help": "weight of the KL term of R-Drop (alpha in the paper, 5 there); 0 trains without R-Drop"},
+    )
+    rdrop_passes: int = field(
+        default=2,
+        metadata={"help": "how often each sample goes through the model under different dropout, at least 2"},
+    )
+    rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = field(
+        default="auto",
+        metadata={
+            "help": "implementation of the loss: fused (closed-form gradient, in chunks), reference (plain autograd), "
+            "or auto for the fastest that suits the device"
+        },
+    )
+
+
+class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCriterion):
+    """Label-smoothed cross-entropy of every pass plus alpha times the symmetric KL between the passes.
+
+    In training a sample that is not concatenated yet (see :mod:`rdrop_fairseq.batching`) is concatenated here, so
+    the criterion works with any task. In validation, and with ``rdrop_alpha=0``, it is
+    ``label_smoothed_cross_entropy`` itself.
+
+    Raises:
+        UserError: alpha is negative or not finite, or there are fewer than 2 passes.
+    """
+
+    def __init__(
+        self,
+        task,
+        sentence_avg: bool,
+        label_smoothing: float,
+        ignore_prefix_size: int = 0,
+        report_accuracy: bool = False,
+        rdrop_alpha: float = 0.0,
+        rdrop_passes: int = 2,
+        rdrop_impl: str = "auto",
+    ) -> None:
+        super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
+        if not (math.isfinite(rdrop_alpha) and rdrop_alpha >= 0):
+            raise UserError(f"--rdrop-alpha is {rdrop_alpha}; give a finite number >= 0 (the paper uses 5)")
+        if rdrop_passes < 2:
+            raise UserError(f"--rdrop-passes is {rdrop_passes}; give at least 2 (or --rdrop-alpha 0 for one plain pass)")
+        self.rdrop_alpha = float(rdrop_alpha)
+        self.rdrop_passes = int(rdrop_passes)
+        self.rdrop_impl = str(rdrop_impl)
+        self._path_said = False
+        self._passes_compared = False
+
+    @property
+    def training_passes(self) -> int:
+        """How many passes a training sample takes: 1 without R-Drop."""
+        return self.rdrop_passes if self.rdrop_alpha > 0 else 1
+
+    def forward(
+        self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True, net_output: Any = None
+    ) -> Tuple[Tensor, Any, Dict[str, Any]]:
+        """The loss, its denominator and the values to log, as every fairseq criterion returns them.
+
+        Args:
+            model: any fairseq encoder-decoder.
+            sample: a mini-batch, concatenated with itself (then marked by ``rdrop_passes``) or not.
+            reduce: False gives one loss per target position, (batch * length, 1), 0 at padding.
+            net_output: the model's output for this very sample, where the caller has it already.
+
+        Returns:
+            The loss in nats, summed over the target tokens; ``sample_size``, the number of target tokens of one copy
+            (of its sentences with ``--sentence-avg``); and the logging output. There ``nll_loss`` and ``n_correct``
+            are means over the passes, and ``rdrop_kl_loss`` is the mean KL over the pairs, in nats, summed.
+        """
+        passes = sample.get(PASSES_KEY, 1)
+        if PASSES_KEY not in sample and net_output is None and self.training and model.training:
+            passes = self.training_passes
+            if passes > 1:
+                sample = concatenate_passes(sample, passes)
+        if passes == 1 and net_output is None:
+            return super().forward(model, sample, reduce=reduce)
+
+        target = sample["target"]  # (B, T), of one copy
+        result = self._rdrop_loss(model, sample, passes, reduce, net_output)
+        sample_size = target.size(0) if self.sentence_avg else sample["ntokens"]
+        logging_output = {
+            "loss": result.loss.detach(),
+            "nll_loss": result.nll_loss,
+            "ntokens": sample["ntokens"],
+            "nsentences": target.size(0),
+            "sample_size": sample_size,
+        }
+        if passes > 1:
+            logging_output["rdrop_kl_loss"] = result.kl_loss
+        if self.report_accuracy:
+            logging_output["n_correct"] = result.n_correct
+            logging_output["total"] = target[:, self.ignore_prefix_size :].ne(self.padding_idx).sum()
+        return result.loss, sample_size, logging_output
+
+    def _rdrop_loss(
+        self, model: nn.Module, sample: Dict[str, Any], passes: int, reduce: bool, net_output: Any
+    ) -> RDropLossOutput:
+        """Run the model and the loss on the concatenated sample."""
+        prefix = self.ignore_prefix_size
+        options = dict(
+            alpha=self.rdrop_alpha,
+            passes=passes,
+            label_smoothing=self.eps,
+            ignore_index=self.padding_idx,
+            impl=self.rdrop_impl,
+            reduction="sum" if reduce else "none",
+            # ntokens counts the prefix too.
+            num_tokens=sample["ntokens"] if prefix == 0 and isinstance(sample["ntokens"], int) else None,
+        )
+        projection = plain_output_projection(model) if net_output is None else None
+        if projection is not None:
+            features = model(**sample["net_input"], features_only=True)[0]  # (m*B, T, D)
+            target = sample["target"][:, prefix:].reshape(-1)
+            features = features[:, prefix:].reshape(-1, features.size(-1))  # (m*N, D)
+            result = linear_rdrop_loss(features, projection.weight, target, bias=projection.bias, **options)
+        else:
+            if net_output is None:
+                net_output = model(**sample["net_input"])
+            # Normalised here, because some models have no logits (adaptive softmax, pointer-generator).
+            log_probs = model.get_normalized_probs(net_output, log_probs=True)  # (m*B, T, V)
+            target = model.get_targets(sample, net_output)[:, prefix:].reshape(-1)
+            log_probs = log_probs[:, prefix:].reshape(-1, log_probs.size(-1))  # (m*N, V)
+            result = rdrop_loss(log_probs, target, **options)
+        self._say_path(from_features=projection is not None)
+        self._warn_of_equal_passes(result, sample, passes)
+        return result if reduce else result._replace(loss=result.loss.unsqueeze(1))
+
+    def _say_path(self, from_features: bool) -> None:
+        """Log once how the loss is computed."""
+        if not self._path_said:
+            self._path_said = True
+            source = "features and the output projection" if from_features else "the model's log-probabilities"
+            logger.info(f"R-Drop loss from {source} (--rdrop-impl {self.rdrop_impl})")
+
+    def _warn_of_equal_passes(self, result: RDropLossOutput, sample: Dict[str, Any], passes: int) -> None:
+        """Warn once, at the first training batch, if the passes do not differ."""
+        if self._passes_compared or passes == 1 or not self.training:
+            return
+        self._passes_compared = True
+        kl_per_token = float(result.kl_loss) / max(1, int(sample["ntokens"]))
+        if kl_per_token < EQUAL_PASSES_KL.get(result.loss.dtype, EQUAL_PASSES_KL_FLOAT32):
+            logger.warning(
+                "the passes of R-Drop are equal (KL 0), so it only costs time: all dropout rates seem to be 0; "
+                "give --dropout, for example 0.3, or --rdrop-alpha 0"
+            )
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs) -> None:
+        """Aggregate the logging outputs of the workers; all figures per target token of one copy, in bits."""
+        super().reduce_metrics(logging_outputs)
+        if any("rdrop_kl_loss" in log for log in logging_outputs):
+            kl_loss = sum(log.get("rdrop_kl_loss", 0) for log in logging_outputs)
+            ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
+            metrics.log_scalar("rdrop_kl_loss", kl_loss / ntokens / math.log(2), ntokens, round=3)
+
+
+class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyWithRDropCriterion):
+    """The same criterion under the name for fairseq-hydra-train."""
+
+
+def _register() -> None:
+    compat.prepare_fairseq()
+    if compat.release_criterion_name(CRITERION_NAME):
+        logger.info(f"{CRITERION_NAME}: rdrop_fairseq's criterion takes the place of fairseq's own")
+    for name, criterion in (
+        (CRITERION_NAME, LabelSmoothedCrossEntropyWithRDropCriterion),
+        (HYDRA_CRITERION_NAME, RDropLabelSmoothedCrossEntropyCriterion),
+    ):
+        register_criterion(name, dataclass=LabelSmoothedCrossEntropyWithRDropConfig)(criterion)
+
+
+_register()

@@ -1,0 +1,104 @@
+"""The fairseq task: translation whose training batches are concatenated with themselves."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+
+from rdrop_fairseq.batching import concatenate_passes
+from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import (
+    CRITERION_NAME,
+    LabelSmoothedCrossEntropyWithRDropCriterion,
+)
+from rdrop_fairseq.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class RDropTranslationConfig(TranslationConfig):
+    """The flags of ``translation``; those of R-Drop belong to the criterion."""
+
+
+@register_task("rdrop_translation", dataclass=RDropTranslationConfig)
+class RDropTranslationTask(TranslationTask):
+    """Translation with R-Drop: validation and generation are exactly those of ``translation``."""
+
+    def __init__(self, cfg: RDropTranslationConfig, src_dict, tgt_dict) -> None:
+        super().__init__(cfg, src_dict, tgt_dict)
+        self._criterion = None
+        self._plain_training_said = False
+
+    @classmethod
+    def setup_task(cls, cfg: RDropTranslationConfig, **kwargs):
+        """Load the dictionaries.
+
+        Raises:
+            UserError: the data folder has no dictionary for the language pair.
+        """
+        try:
+            return super().setup_task(cfg, **kwargs)
+        except FileNotFoundError as error:
+            pair = f"--source-lang {cfg.source_lang} --target-lang {cfg.target_lang}"
+            raise UserError(
+                f"cannot find {error.filename or error} for {pair}; give a data folder that fairseq-preprocess made "
+                "for these two languages"
+            ) from error
+
+    def build_criterion(self, cfg, *args, **kwargs):
+        """Build the criterion, and remember it so that training can be refused before it starts."""
+        self._criterion = super().build_criterion(cfg, *args, **kwargs)
+        return self._criterion
+
+    def load_dataset(self, split: str, *args, **kwargs) -> None:
+        """Load a split of the data.
+
+        Raises:
+            UserError: the data folder lacks it.
+        """
+        try:
+            super().load_dataset(split, *args, **kwargs)
+        except FileNotFoundError as error:
+            pair = f"{self.cfg.source_lang}-{self.cfg.target_lang}"
+            raise UserError(
+                f"no {split} split for {pair} in {self.cfg.data}; make it with fairseq-preprocess, or name an existing "
+                "one with --train-subset, --valid-subset or --gen-subset"
+            ) from error
+
+    def begin_epoch(self, epoch: int, model) -> None:
+        """Called before each training epoch: refuse a criterion that knows nothing of R-Drop.
+
+        Raises:
+            UserError: the criterion is not an R-Drop one.
+        """
+        if self._criterion is not None:
+            self._require_rdrop(self._criterion)
+        super().begin_epoch(epoch, model)
+
+    def train_step(
+        self, sample: dict, model, criterion, optimizer, update_num: int, ignore_grad: bool = False, **kwargs: Any
+    ):
+        """One forward and backward pass over the sample concatenated with itself; ``sample`` is not changed.
+
+        Raises:
+            UserError: the criterion is not an R-Drop one.
+        """
+        self._require_rdrop(criterion)
+        passes = criterion.training_passes
+        if passes > 1:
+            sample = concatenate_passes(sample, passes)
+        elif not self._plain_training_said:
+            self._plain_training_said = True
+            logger.info("--rdrop-alpha is 0: training with one plain pass, without R-Drop")
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
+
+    @staticmethod
+    def _require_rdrop(criterion) -> None:
+        # A criterion with parameters arrives inside DistributedDataParallel; ours has none.
+        if not isinstance(criterion, LabelSmoothedCrossEntropyWithRDropCriterion):
+            raise UserError(
+                f"--task rdrop_translation cannot train with {type(criterion).__name__}; "
+                f"use --criterion {CRITERION_NAME}, or --task translation"
+            )

@@ -18,6 +18,8 @@ def prepare_fairseq() -> None:
     allow_safe_checkpoint_loading()
     _report_broken_checkpoints()
     _copy_checkpoints_atomically()
+    _let_lstm_encoder_take_unsorted_batches()
+    _make_adaptive_softmax_differentiable()
 
 
 def allow_safe_checkpoint_loading() -> None:
@@ -128,3 +130,50 @@ def _copy_checkpoints_atomically() -> None:
         return True
 
     file_io.PathManager.copy = staticmethod(copy)
+
+
+def _let_lstm_encoder_take_unsorted_batches() -> None:
+    """Have fairseq's LSTM encoder accept a batch concatenated with itself, whose lengths do not decrease.
+
+    It has a parameter for that, but its model does not hand it down. A batch in order goes the old way.
+    """
+    from fairseq.models.lstm import LSTMEncoder
+
+    forward = LSTMEncoder.forward
+    if hasattr(forward, "__wrapped__"):
+        return
+
+    @functools.wraps(forward)
+    def forward_in_any_order(self, src_tokens, src_lengths, enforce_sorted=None):
+        if enforce_sorted is None:
+            enforce_sorted = bool((src_lengths[:-1] >= src_lengths[1:]).all())
+        return forward(self, src_tokens, src_lengths, enforce_sorted=enforce_sorted)
+
+    LSTMEncoder.forward = forward_in_any_order
+
+
+def _make_adaptive_softmax_differentiable() -> None:
+    """Replace an addition in place that keeps fairseq's full adaptive softmax from being differentiated.
+
+    ``get_log_prob`` without a target overwrites the output of a log-softmax, which autograd refuses, so that no
+    criterion on full log-probabilities, fairseq's own included, can train such a model.
+    """
+    from fairseq.modules import AdaptiveSoftmax
+
+    get_log_prob = AdaptiveSoftmax.get_log_prob
+    if hasattr(get_log_prob, "__wrapped__"):
+        return
+
+    @functools.wraps(get_log_prob)
+    def differentiable_get_log_prob(self, input, target):
+        if target is not None or not torch.is_grad_enabled():
+            return get_log_prob(self, input, target)
+        rows = input.reshape(-1, input.size(-1))  # (B*T, D)
+        head = self.lsm(self.head(rows))  # (B*T, cutoff[0] + clusters)
+        parts = [head[:, : self.cutoff[0]]]
+        for number, tail in enumerate(self.tail):
+            cluster = head[:, self.cutoff[0] + number].unsqueeze(1)  # log-probability of the whole cluster
+            parts.append(self.lsm(tail(rows)) + cluster)
+        return torch.cat(parts, dim=1).view(*input.shape[:-1], -1)  # (B, T, V)
+
+    AdaptiveSoftmax.get_log_prob = differentiable_get_log_prob

@@ -18,6 +18,7 @@ itself, and with the output projection fused not even that.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -265,7 +266,10 @@ def _run_chunks(
     dtype, None where not needed. ``token_factors`` (N,) multiplies the gradient of each token.
     """
     passes, wide = objective.passes, wide_dtype(features.dtype)
-    weight, by_pass = weight.detach().to(features.dtype), features.detach().view(passes, -1, features.size(1))
+    by_pass = features.detach().view(passes, -1, features.size(1))  # (m, N, D)
+    # Under autocast the features come in half precision while the parameters are float32.
+    weight = weight.detach().to(features.dtype)
+    bias = None if bias is None else bias.detach().to(features.dtype)
     needs_features, needs_weight, needs_bias = needs_gradient or (False, False, False)
     # Accumulated in the wide dtype: for half precision see _FusedLoss.
     grad_features = torch.zeros_like(by_pass, dtype=wide) if needs_features else None
@@ -276,9 +280,7 @@ def _run_chunks(
     for start in range(0, kept.size(0), size):
         rows = kept[start : start + size]  # (n,)
         inputs = by_pass.index_select(1, rows).view(-1, features.size(1))  # (m*n, D)
-        logits = torch.mm(inputs, weight.t())  # (m*n, V)
-        if bias is not None:
-            logits += bias.detach()
+        logits = functional.linear(inputs, weight, bias)  # (m*n, V)
         chunk = logits.to(wide).view(passes, -1, weight.size(0))
         loss_of_chunk(
             chunk, target[rows], objective, totals.rows[:, start : start + size], needs_gradient is not None

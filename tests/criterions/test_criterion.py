@@ -1,0 +1,285 @@
+"""The criterion in fairseq: equal to the plain one where it must be, and to fairseq's own R-Drop elsewhere."""
+
+import copy
+import logging
+import math
+
+import pytest
+import torch
+from fairseq.logging import metrics
+
+import fairseq_tools
+from rdrop_fairseq.criterions.output_projection import plain_output_projection
+
+RDROP = "label_smoothed_cross_entropy_with_rdrop"
+PLAIN = "label_smoothed_cross_entropy"
+
+
+def setup(data_bin, *arguments, criterion=RDROP, task="translation", architecture=fairseq_tools.TINY_TRANSFORMER):
+    """Task, model in training mode, and criterion."""
+    config = fairseq_tools.training_config(
+        data_bin, "--task", task, "--criterion", criterion, "--label-smoothing", "0.1", *architecture, *arguments
+    )
+    task, model, criterion = fairseq_tools.build(config)
+    model.train()
+    criterion.train()
+    return task, model, criterion
+
+
+def step(model, criterion, sample, upstream=1.0, **options):
+    """Loss, sample size, logging output and gradients of one step under fixed dropout masks."""
+    torch.manual_seed(11)
+    model.zero_grad()
+    loss, sample_size, logging_output = criterion(model, sample, **options)
+    (loss.sum() * upstream).backward()
+    return loss.detach(), sample_size, logging_output, fairseq_tools.gradients(model)
+
+
+def assert_gradients_close(actual, expected, tolerance):
+    """Every gradient within ``tolerance`` of the largest entry of all gradients."""
+    assert actual.keys() == expected.keys()
+    scale = max(gradient.abs().max().item() for gradient in expected.values())
+    for name in expected:
+        torch.testing.assert_close(actual[name], expected[name], rtol=0, atol=tolerance * scale, msg=name)
+
+
+def reduced(criterion, logs):
+    with metrics.aggregate(new_root=True) as aggregator:
+        type(criterion).reduce_metrics(logs)
+    return aggregator.get_smoothed_values()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "flags",
+    [(), ("--sentence-avg",), ("--report-accuracy",), ("--ignore-prefix-size", "1", "--report-accuracy")],
+    ids=" ".join,
+)
+def test_alpha_zero_is_the_plain_criterion(data_bin, flags, training):
+    """Loss, gradients and metrics to the last bit, in training and in validation."""
+    results = []
+    for name, extra in ((PLAIN, ()), (RDROP, ("--rdrop-alpha", "0"))):
+        task, model, criterion = setup(data_bin, *flags, *extra, criterion=name)
+        model.train(training)
+        criterion.train(training)
+        sample = fairseq_tools.batch(task)
+        loss, sample_size, logs, gradients = step(model, criterion, sample)
+        results.append((loss, sample_size, gradients, reduced(criterion, [logs])))
+    (loss, size, gradients, values), (own_loss, own_size, own_gradients, own_values) = results
+    assert torch.equal(loss, own_loss) and size == own_size and values == own_values
+    assert gradients.keys() == own_gradients.keys()
+    assert all(torch.equal(gradients[name], own_gradients[name]) for name in gradients)
+
+
+def test_validation_with_alpha_is_plain(data_bin):
+    """In validation there is one pass and no KL, whatever alpha."""
+    values = []
+    for name, extra in ((PLAIN, ()), (RDROP, ("--rdrop-alpha", "5"))):
+        task, model, criterion = setup(data_bin, "--report-accuracy", *extra, criterion=name)
+        model.eval()
+        criterion.eval()
+        _, _, logs = criterion(model, fairseq_tools.batch(task, "valid"))
+        values.append(reduced(criterion, [logs]))
+    assert values[0] == values[1]
+    assert "rdrop_kl_loss" not in values[1]
+
+
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+def test_agrees_with_fairseqs_own(data_bin, impl):
+    """The same parameters and dropout masks: loss and gradients within float32 rounding (1e-6 of the largest)."""
+    own = pytest.importorskip("fairseq.criterions.label_smoothed_cross_entropy_with_rdrop")
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5", "--rdrop-impl", impl)
+    sample = fairseq_tools.batch(task)
+    fairseqs = own.RdropLabelSmoothedCrossEntropyCriterion(task, False, 0.1, rdrop_alpha=5.0)
+    expected = step(model, fairseqs, copy.deepcopy(sample), upstream=3.0)
+    actual = step(model, criterion, sample, upstream=3.0)
+    torch.testing.assert_close(actual[0], expected[0], rtol=1e-6, atol=0)
+    assert_gradients_close(actual[3], expected[3], tolerance=1e-6)
+    assert actual[1] == expected[1]
+    # fairseq's own sums nll over both copies; ours is the mean over the passes.
+    torch.testing.assert_close(2 * actual[2]["nll_loss"], expected[2]["nll_loss"], rtol=1e-6, atol=0)
+    assert float(actual[2]["rdrop_kl_loss"]) == pytest.approx(expected[2]["rdrop_kl_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("passes", ["2", "3"])
+@pytest.mark.parametrize(
+    "flags",
+    [(), ("--sentence-avg",), ("--ignore-prefix-size", "2", "--report-accuracy")],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("projection", [(), ("--share-all-embeddings",)], ids=["unshared", "shared"])
+def test_features_and_logits_give_the_same(data_bin, monkeypatch, passes, flags, projection):
+    """The path from features equals the path from log-probabilities: loss, log and every gradient."""
+    results = []
+    for from_features in (True, False):
+        task, model, criterion = setup(
+            data_bin, "--rdrop-alpha", "4", "--rdrop-passes", passes, *flags, *projection
+        )
+        assert plain_output_projection(model) is model.decoder.output_projection
+        if not from_features:
+            module = "rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop"
+            monkeypatch.setattr(f"{module}.plain_output_projection", lambda model: None)
+        results.append(step(model, criterion, fairseq_tools.batch(task), upstream=0.5))
+    features, logits = results
+    torch.testing.assert_close(features[0], logits[0], rtol=1e-6, atol=0)
+    assert_gradients_close(features[3], logits[3], tolerance=1e-6)
+    assert features[1] == logits[1] and features[2].keys() == logits[2].keys()
+    for key, value in logits[2].items():
+        assert float(features[2][key]) == pytest.approx(float(value), rel=1e-5), key
+
+
+def test_task_and_criterion_concatenate_once(data_bin):
+    """--task rdrop_translation and --task translation give the same step, and leave the sample alone."""
+    results = []
+    for task_name in ("translation", "rdrop_translation"):
+        task, model, criterion = setup(data_bin, "--rdrop-alpha", "5", task=task_name)
+        sample = fairseq_tools.batch(task)
+        before = copy.deepcopy(sample)
+        torch.manual_seed(11)
+
+        class Optimizer:
+            def backward(self, loss):
+                loss.backward()
+
+        loss, sample_size, logs = task.train_step(sample, model, criterion, Optimizer(), update_num=0)
+        assert "rdrop_passes" not in sample and logs["nsentences"] == 9
+        for name, tensor in before["net_input"].items():
+            assert torch.equal(sample["net_input"][name], tensor)
+        results.append((loss.detach(), sample_size, fairseq_tools.gradients(model)))
+    assert torch.equal(results[0][0], results[1][0]) and results[0][1] == results[1][1]
+    assert all(torch.equal(results[0][2][name], results[1][2][name]) for name in results[0][2])
+
+
+def test_unreduced_loss_has_one_entry_per_target(data_bin):
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5")
+    sample = fairseq_tools.batch(task)
+    reduced_loss, _, _, reduced_gradients = step(model, criterion, sample)
+    rows, _, _, gradients = step(model, criterion, sample, reduce=False)
+    assert rows.shape == (sample["target"].numel(), 1)
+    torch.testing.assert_close(rows.sum(), reduced_loss, rtol=1e-6, atol=0)
+    assert rows[sample["target"].view(-1).eq(criterion.padding_idx)].abs().max() == 0
+    assert_gradients_close(gradients, reduced_gradients, tolerance=1e-6)
+
+
+def test_given_output_is_used(data_bin):
+    """A model output that the caller has already is not computed again, and may be of one pass or of several."""
+    from rdrop_fairseq.batching import concatenate_passes
+
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5")
+    sample = fairseq_tools.batch(task)
+    expected = step(model, criterion, sample)[0]
+    torch.manual_seed(11)
+    doubled = concatenate_passes(sample, 2)
+    loss, _, logs = criterion(model, doubled, net_output=model(**doubled["net_input"]))
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    model.eval()
+    plain, _, logs = criterion(model, sample, net_output=model(**sample["net_input"]))
+    assert "rdrop_kl_loss" not in logs
+    criterion.eval()
+    torch.testing.assert_close(plain, criterion(model, sample)[0], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("sentence_avg", [(), ("--sentence-avg",)], ids=["tokens", "sentences"])
+def test_kl_is_logged_in_bits_per_target_token(data_bin, sentence_avg):
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5", *sentence_avg)
+    samples = [fairseq_tools.batch(task, size=size) for size in (9, 4)]
+    logs = [step(model, criterion, sample)[2] for sample in samples]
+    values = reduced(criterion, logs)
+    tokens = sum(int(sample["target"].ne(criterion.padding_idx).sum()) for sample in samples)
+    nats = sum(float(log["rdrop_kl_loss"]) for log in logs)
+    assert nats > 0
+    assert values["rdrop_kl_loss"] == pytest.approx(nats / tokens / math.log(2), abs=5.1e-4)
+    assert values["nll_loss"] == pytest.approx(
+        sum(float(log["nll_loss"]) for log in logs) / tokens / math.log(2), abs=5.1e-4
+    )
+    assert logs[0].keys() == logs[1].keys()
+
+
+OTHER_ARCHITECTURES = {
+    "transformer_align": "--arch transformer_align " + " ".join(fairseq_tools.TINY_TRANSFORMER[2:]),
+    "lightconv": (
+        "--arch lightconv --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 --decoder-embed-dim 16 "
+        "--encoder-conv-dim 16 --decoder-conv-dim 16 --encoder-ffn-embed-dim 32 --decoder-ffn-embed-dim 32 "
+        "--encoder-attention-heads 2 --decoder-attention-heads 2 "
+        "--encoder-kernel-size-list [3] --decoder-kernel-size-list [3]"
+    ),
+    "fconv": (
+        "--arch fconv --encoder-embed-dim 16 --decoder-embed-dim 16 --encoder-layers [(16,3)] "
+        "--decoder-layers [(16,3)] --decoder-out-embed-dim 16"
+    ),
+    "lstm": (
+        "--arch lstm --encoder-embed-dim 16 --decoder-embed-dim 16 --encoder-hidden-size 16 "
+        "--decoder-hidden-size 16 --decoder-out-embed-dim 16"
+    ),
+    "pointer-generator": "--arch transformer_pointer_generator --source-position-markers 0 "
+    + " ".join(fairseq_tools.TINY_TRANSFORMER[2:]),
+    "adaptive-softmax": " ".join(fairseq_tools.TINY_TRANSFORMER) + " --adaptive-softmax-cutoff 10",
+}
+
+
+@pytest.mark.parametrize("architecture", OTHER_ARCHITECTURES)
+def test_every_encoder_decoder(data_bin, architecture):
+    """Models whose log-probabilities are more than a projection: fused equals reference, and the KL is not 0."""
+    if architecture == "pointer-generator":
+        pytest.importorskip("fairseq.examples.pointer_generator.pointer_generator_src")
+    results = []
+    for impl in ("reference", "fused"):
+        task, model, criterion = setup(
+            data_bin, "--rdrop-alpha", "5", "--rdrop-impl", impl, "--dropout", "0.2",
+            architecture=OTHER_ARCHITECTURES[architecture].split(),
+        )  # fmt: skip
+        assert plain_output_projection(model) is None
+        results.append(step(model, criterion, fairseq_tools.batch(task)))
+    torch.testing.assert_close(results[1][0], results[0][0], rtol=1e-6, atol=0)
+    assert_gradients_close(results[1][3], results[0][3], tolerance=1e-6)
+    assert float(results[1][2]["rdrop_kl_loss"]) > 0
+
+
+@pytest.mark.parametrize("what", ["decoder forward", "output layer", "probabilities", "hook", "subclass", "wrapper"])
+def test_anything_overridden_goes_by_the_logits(data_bin, what):
+    """A model that does more than a plain projection must not be bypassed."""
+    _, model, _ = setup(data_bin)
+    decoder = model.decoder
+    if what == "decoder forward":
+        class Decoder(type(decoder)):
+            def forward(self, *arguments, **options):
+                return super().forward(*arguments, **options)
+
+        decoder.__class__ = Decoder
+    elif what == "output layer":
+        decoder.output_layer = lambda features: 2 * decoder.output_projection(features)
+    elif what == "probabilities":
+        model.get_normalized_probs = lambda *arguments, **options: None
+    elif what == "hook":
+        decoder.output_projection.register_forward_pre_hook(lambda module, inputs: None)
+    elif what == "subclass":
+        class Linear(torch.nn.Linear):
+            pass
+
+        decoder.output_projection.__class__ = Linear
+    else:
+        model = torch.nn.DataParallel(model)
+    assert plain_output_projection(model) is None
+
+
+def test_equal_passes_warn_once(data_bin, caplog):
+    for dropout, expected in (("0.0", 1), ("0.1", 0)):
+        caplog.clear()
+        task, model, criterion = setup(
+            data_bin, "--rdrop-alpha", "5", "--dropout", dropout, "--attention-dropout", "0"
+        )
+        with caplog.at_level(logging.WARNING):
+            for size in (9, 4):
+                step(model, criterion, fairseq_tools.batch(task, size=size))
+        assert sum("passes of R-Drop are equal" in record.message for record in caplog.records) == expected
+
+
+@pytest.mark.parametrize("alpha", ["-1", "nan", "inf"])
+def test_bad_alpha_is_refused(data_bin, alpha):
+    with pytest.raises(ValueError, match=f"--rdrop-alpha is {float(alpha)}"):
+        setup(data_bin, "--rdrop-alpha", alpha)
+
+
+def test_fewer_than_two_passes_are_refused(data_bin):
+    with pytest.raises(ValueError, match="--rdrop-passes is 1"):
+        setup(data_bin, "--rdrop-alpha", "5", "--rdrop-passes", "1")

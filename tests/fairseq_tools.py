@@ -1,0 +1,72 @@
+"""What the tests need of fairseq: its real commands, and tasks, models and batches built as its commands build them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+PLUGIN = Path(__file__).resolve().parents[1] / "rdrop_fairseq"
+TINY_TRANSFORMER = (
+    "--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 --decoder-embed-dim 16 "
+    "--encoder-ffn-embed-dim 32 --decoder-ffn-embed-dim 32 --encoder-attention-heads 2 --decoder-attention-heads 2"
+).split()
+
+
+def run(command, *arguments, fails: bool = False, **options) -> subprocess.CompletedProcess:
+    """Run a command of the environment the tests run in; assert that it succeeds, or that it fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **options.pop("env", {})}
+    executable = Path(sys.executable).parent / command
+    words = [str(executable if executable.exists() else command), *map(str, arguments)]
+    result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=600, **options)
+    if (result.returncode != 0) is not fails:
+        raise AssertionError(f"{' '.join(words)}\nexit status {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+def last_line(text: str) -> str:
+    """The last line of an output that is not blank."""
+    return [line for line in text.splitlines() if line.strip()][-1]
+
+
+def training_config(data_bin, *arguments):
+    """The configuration that fairseq-train makes of these arguments, with the plugin loaded by --user-dir."""
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    words = [
+        str(data_bin), "--user-dir", str(PLUGIN), "--source-lang", "en", "--target-lang", "de",
+        "--optimizer", "adam", "--lr", "0.001", "--max-tokens", "200", "--cpu", "--num-workers", "0",
+    ]  # fmt: skip
+    words += [str(argument) for argument in arguments]
+    # As fairseq-train does it: the user directory is imported while the first parser is made.
+    previous, sys.argv = sys.argv, ["fairseq-train", *words]
+    try:
+        parser = options.get_training_parser()
+        return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, input_args=words))
+    finally:
+        sys.argv = previous
+
+
+def build(config):
+    """Task, model (seeded) and criterion of a configuration."""
+    from fairseq import tasks
+
+    task = tasks.setup_task(config.task)
+    torch.manual_seed(3)
+    model = task.build_model(config.model)
+    return task, model, task.build_criterion(config.criterion)
+
+
+def batch(task, split: str = "train", size: int = 9) -> dict:
+    """A mini-batch of ``size`` sentences of different lengths."""
+    if split not in task.datasets:
+        task.load_dataset(split)
+    dataset = task.dataset(split)
+    return dataset.collater([dataset[index] for index in range(size)])
+
+
+def gradients(model) -> dict:
+    """Name -> gradient of every parameter that has one."""
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}

@@ -1,0 +1,313 @@
+"""The loss against hand-computed values, its specification in float64, and its invariants."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from rdrop_fairseq.losses import linear_rdrop_loss, rdrop_loss
+from rdrop_fairseq.losses import fused
+
+PAD = 1
+
+
+def make_case(num_tokens, vocabulary_size, passes, dtype=torch.float64, width=5, seed=0):
+    """Features, weight, bias and target with pads (none if there is only one token)."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(passes * num_tokens, width, generator=generator, dtype=torch.float64)
+    weight = torch.randn(vocabulary_size, width, generator=generator, dtype=torch.float64)
+    bias = torch.randn(vocabulary_size, generator=generator, dtype=torch.float64)
+    target = torch.randint(2, vocabulary_size, (num_tokens,), generator=generator)
+    if num_tokens > 1:
+        target[::5] = PAD
+    return features.to(dtype), weight.to(dtype), bias.to(dtype), target
+
+
+def value_and_gradients(function, inputs, upstream):
+    """The output and the gradient of its loss with respect to each input."""
+    inputs = [tensor.clone().requires_grad_() for tensor in inputs]
+    output = function(*inputs)
+    return output, torch.autograd.grad(output.loss, inputs, upstream.to(output.loss.dtype))
+
+
+def run_linear(case, upstream, **options):
+    *inputs, target = case
+    return value_and_gradients(
+        lambda features, weight, bias: linear_rdrop_loss(features, weight, target, bias, **options), inputs, upstream
+    )
+
+
+def run_logits(case, upstream, **options):
+    features, weight, bias, target = case
+    logits = torch.nn.functional.linear(features, weight, bias)
+    return value_and_gradients(lambda rows: rdrop_loss(rows, target, **options), [logits], upstream)
+
+
+def assert_same(actual, expected, tolerance):
+    """Error budget: ``tolerance`` times the largest magnitude of each tensor, which is at least 1 here."""
+    for one, other in zip((*actual[0], *actual[1]), (*expected[0], *expected[1])):
+        assert one.shape == other.shape
+        scale = max(1.0, other.abs().max().item()) if other.numel() else 1.0
+        torch.testing.assert_close(one.double(), other.double(), rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+def test_paper_equation_on_hand_computed_values(impl):
+    """Two classes besides padding, probabilities (1/2, 1/4, 1/4) and (1/4, 1/2, 1/4), target the first."""
+    probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]], dtype=torch.float64)
+    output = rdrop_loss(
+        probabilities.log(), torch.tensor([0]), alpha=5.0, label_smoothing=0.0, ignore_index=-1, impl=impl
+    )
+    # CE_1 + CE_2 = ln 2 + ln 4; KL(P||Q) = 1/2 ln 2 + 1/4 ln(1/2) = 1/4 ln 2 = KL(Q||P).
+    kl = math.log(2) / 4
+    assert output.kl_loss.item() == pytest.approx(kl, rel=1e-14)
+    assert output.nll_loss.item() == pytest.approx(1.5 * math.log(2), rel=1e-14)
+    assert output.loss.item() == pytest.approx(3 * math.log(2) + 5.0 / 2 * (kl + kl), rel=1e-14)
+    assert output.n_correct.item() == 0.5
+
+    smoothed = rdrop_loss(probabilities.log(), torch.tensor([0]), alpha=0.0, ignore_index=-1, impl=impl)
+    # eps_i = 0.1 / 2 = 0.05; (1 - 0.1 - 0.05) nll + 0.05 * (ln 2 + ln 4 + ln 4) for each pass.
+    expected = 0.85 * 3 * math.log(2) + 2 * 0.05 * 5 * math.log(2)
+    assert smoothed.loss.item() == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("passes", [2, 3, 4])
+@pytest.mark.parametrize(("num_tokens", "vocabulary_size"), [(1, 41), (7, 41), (7, 1271), (129, 1271), (7, 32769)])
+def test_fused_equals_reference(num_tokens, vocabulary_size, passes):
+    """Loss and all gradients in float64, non-unit upstream gradient. Budget: 1e-12 of the largest value."""
+    case = make_case(num_tokens, vocabulary_size, passes)
+    upstream = torch.tensor(-37.5)
+    for options in ({}, {"alpha": 0.0}):
+        options = dict(passes=passes, alpha=options.get("alpha", 5.0))
+        for runner in (run_linear, run_logits):
+            assert_same(
+                runner(case, upstream, impl="fused", **options),
+                runner(case, upstream, impl="reference", **options),
+                tolerance=1e-12,
+            )
+
+
+@pytest.mark.parametrize(
+    ("kl", "ce_passes", "label_smoothing", "reduction"),
+    list(itertools.product(("symmetric", "forward"), ("all", "first"), (0.0, 0.1), ("sum", "none"))),
+)
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_every_variant(passes, kl, ce_passes, label_smoothing, reduction):
+    """Each choice of the objective, with one upstream gradient per token where there is one loss per token."""
+    case = make_case(11, 23, passes)
+    upstream = torch.randn(11, dtype=torch.float64) if reduction == "none" else torch.tensor(2.5)
+    options = dict(
+        passes=passes, kl=kl, ce_passes=ce_passes, label_smoothing=label_smoothing, reduction=reduction, alpha=3.0
+    )
+    for runner in (run_linear, run_logits):
+        fused_result = runner(case, upstream, impl="fused", **options)
+        assert_same(fused_result, runner(case, upstream, impl="reference", **options), tolerance=1e-13)
+        assert fused_result[0].loss.shape == (() if reduction == "sum" else (11,))
+
+
+def test_gradcheck():
+    """Autograd's numerical derivative agrees with the closed form."""
+    features, weight, bias, target = make_case(4, 7, 3)
+    inputs = [tensor.requires_grad_() for tensor in (features, weight, bias)]
+    for reduction in ("sum", "none"):
+        assert torch.autograd.gradcheck(
+            lambda *tensors: linear_rdrop_loss(
+                tensors[0], tensors[1], target, tensors[2], passes=3, impl="fused", reduction=reduction  # noqa: B023
+            ).loss,
+            inputs,
+        )
+
+
+def test_chunks_do_not_matter(monkeypatch):
+    case = make_case(29, 41, 2)
+    whole = run_linear(case, torch.tensor(1.0), impl="fused")
+    monkeypatch.setattr(fused, "CHUNK_ELEMENTS", 2 * 41 * 4)
+    assert fused.chunk_size(2, 41, torch.device("cpu")) == 4
+    assert_same(run_linear(case, torch.tensor(1.0), impl="fused"), whole, tolerance=1e-14)
+
+
+def test_repeated_call_gives_the_same_bits():
+    case = make_case(29, 41, 2, dtype=torch.float32)
+    first, second = (run_linear(case, torch.tensor(3.0), impl="fused") for _ in range(2))
+    for one, other in zip((*first[0], *first[1]), (*second[0], *second[1])):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("runner", [run_linear, run_logits])
+def test_error_is_no_larger_than_that_of_plain_torch(runner, dtype):
+    """Against the float64 truth, under a loss scale as fp16 training has it, for rows with a confident model.
+
+    Budget: the error of the plain torch implementation in the same dtype plus one unit in the last place of the
+    largest gradient.
+    """
+    scale = torch.tensor(128.0 if dtype != torch.float32 else 1.0)
+    features, weight, bias, target = make_case(23, 301, 2, width=8)
+    case = tuple(tensor.to(dtype) for tensor in (2 * features, weight, bias)) + (target,)
+    truth = runner(tuple(t.double() if t.is_floating_point() else t for t in case), scale, impl="reference")
+    plain = runner(case, scale, impl="reference")
+    closed = runner(case, scale, impl="fused")
+    for truth_part, plain_part, closed_part in zip(
+        (truth[0].loss, *truth[1]), (plain[0].loss, *plain[1]), (closed[0].loss, *closed[1])
+    ):
+        def error(part):
+            return (part.double() - truth_part).abs().max().item()  # noqa: B023
+
+        one_unit = torch.finfo(closed_part.dtype).eps * truth_part.abs().max().item()
+        assert error(closed_part) <= error(plain_part) + one_unit
+
+
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+def test_all_padding_gives_zero_and_no_nan(impl):
+    features, weight, bias, _ = make_case(6, 11, 2)
+    output, gradients = run_linear((features, weight, bias, torch.full((6,), PAD)), torch.tensor(1.0), impl=impl)
+    for tensor in (*output, *gradients):
+        assert torch.equal(tensor, torch.zeros_like(tensor))
+
+
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+def test_padding_changes_nothing(impl):
+    features, weight, bias, target = make_case(6, 11, 2)
+    target = target.clamp(min=2)
+    output, gradients = run_linear((features, weight, bias, target), torch.tensor(1.0), impl=impl)
+    padded = torch.cat([features.view(2, 6, -1), torch.full((2, 3, 5), 1e3, dtype=torch.float64)], dim=1)
+    longer = torch.cat([target, torch.full((3,), PAD)])
+    with_pads = run_linear((padded.reshape(18, -1), weight, bias, longer), torch.tensor(1.0), impl=impl)
+    assert_same(
+        (with_pads[0], (with_pads[1][0].view(2, 9, -1)[:, :6].reshape(12, -1), *with_pads[1][1:])),
+        (output, gradients),
+        tolerance=1e-14,
+    )
+    assert with_pads[1][0].view(2, 9, -1)[:, 6:].abs().max() == 0
+
+
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+def test_equal_passes_have_no_kl_and_the_plain_gradient(impl):
+    features, weight, bias, target = make_case(6, 11, 1)
+    twice = (features.repeat(2, 1), weight, bias, target)
+    once = run_linear((features, weight, bias, target), torch.tensor(1.0), impl=impl, passes=1)
+    output, gradients = run_linear(twice, torch.tensor(1.0), impl=impl, alpha=7.0)
+    assert abs(output.kl_loss.item()) < 1e-14
+    torch.testing.assert_close(output.loss, 2 * once[0].loss, rtol=1e-14, atol=0)
+    torch.testing.assert_close(gradients[1], 2 * once[1][1], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+def test_alpha_zero_still_reports_the_kl(impl):
+    case = make_case(6, 11, 2)
+    weighted, _ = run_linear(case, torch.tensor(1.0), impl=impl, alpha=4.0)
+    unweighted, _ = run_linear(case, torch.tensor(1.0), impl=impl, alpha=0.0)
+    assert unweighted.kl_loss.item() > 0
+    torch.testing.assert_close(weighted.kl_loss, unweighted.kl_loss)
+    torch.testing.assert_close(weighted.loss, unweighted.loss + 4.0 * unweighted.kl_loss)
+
+
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+def test_banned_column_takes_no_part(impl):
+    """A class of logit -inf in every pass is as if it were not there."""
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(12, 9, generator=generator, dtype=torch.float64)
+    banned = logits.clone()
+    banned[:, 4] = -math.inf
+    target = torch.tensor([0, 2, 3, 7, PAD, 8])
+    without = torch.cat([logits[:, :4], logits[:, 5:]], dim=1)
+    shifted = target - target.gt(4).long()
+    options = dict(label_smoothing=0.0, impl=impl)
+    expected = value_and_gradients(lambda rows: rdrop_loss(rows, shifted, **options), [without], torch.tensor(1.0))
+    output, (gradient,) = value_and_gradients(
+        lambda rows: rdrop_loss(rows, target, **options), [banned], torch.tensor(1.0)
+    )
+    assert torch.equal(gradient[:, 4], torch.zeros(12, dtype=torch.float64))
+    kept = torch.cat([gradient[:, :4], gradient[:, 5:]], dim=1)
+    assert_same((output, (kept,)), expected, tolerance=1e-13)
+    with pytest.raises(ValueError, match="-inf"):
+        rdrop_loss(banned, target, label_smoothing=0.1, impl=impl)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_extreme_logits_give_no_nan(dtype):
+    generator = torch.Generator().manual_seed(1)
+    logits = (torch.rand(14, 41, generator=generator, dtype=dtype) - 0.5).sign() * 1e4
+    target = torch.randint(2, 41, (7,), generator=generator)
+    expected = value_and_gradients(
+        lambda rows: rdrop_loss(rows, target, impl="reference"), [logits.double()], torch.tensor(1.0)
+    )
+    actual = value_and_gradients(lambda rows: rdrop_loss(rows, target, impl="fused"), [logits], torch.tensor(1.0))
+    # Budget: the logits' own relative rounding times the scale of the gradient.
+    assert_same(actual, expected, tolerance=100 * torch.finfo(dtype).eps)
+
+
+def test_only_wanted_gradients_are_made():
+    features, weight, bias, target = make_case(5, 11, 2)
+    weight.requires_grad_()
+    output = linear_rdrop_loss(features, weight, target, bias)
+    output.loss.backward()
+    assert features.grad is None and bias.grad is None and weight.grad is not None
+    with torch.no_grad():
+        assert not linear_rdrop_loss(features, weight, target).loss.requires_grad
+
+
+def test_without_bias_and_as_a_part_of_a_larger_graph():
+    """The loss times a factor, of features that come from a layer and a weight that is tied to another use."""
+    torch.manual_seed(0)
+    embedding, target = nn.Embedding(13, 6).double(), torch.randint(2, 13, (8,))
+    tokens = torch.randint(2, 13, (8,))
+    results = []
+    for impl in ("reference", "fused"):
+        embedding.zero_grad()
+        features = torch.cat([embedding(tokens), embedding(tokens) * 1.1]).tanh()
+        (3 * linear_rdrop_loss(features, embedding.weight, target, impl=impl).loss).backward()
+        results.append(embedding.weight.grad.clone())
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-12)
+
+
+def test_memory_does_not_grow():
+    """Over 1,000 calls the process keeps no tensor."""
+    case = make_case(5, 41, 2, dtype=torch.float32)
+
+    def count():
+        import gc
+
+        gc.collect()
+        return sum(1 for entry in gc.get_objects() if isinstance(entry, torch.Tensor))
+
+    run_linear(case, torch.tensor(1.0), impl="fused")
+    before = count()
+    for _ in range(1000):
+        run_linear(case, torch.tensor(1.0), impl="fused")
+    assert count() <= before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"alpha": -1.0}, "alpha.*-1"),
+        ({"alpha": math.nan}, "alpha.*nan"),
+        ({"alpha": math.inf}, "alpha.*inf"),
+        ({"impl": "fast"}, "impl.*'fast'"),
+        ({"kl": "reverse"}, "kl.*'reverse'"),
+        ({"ce_passes": "last"}, "ce_passes.*'last'"),
+        ({"reduction": "mean"}, "reduction.*'mean'"),
+        ({"passes": 0}, "passes.*0"),
+        ({"passes": 3}, r"3\*6.*\(12, 11\)"),
+        ({"label_smoothing": 1.0}, "label_smoothing.*1.0"),
+        ({"num_tokens": 7}, "num_tokens.*7"),
+    ],
+)
+def test_bad_arguments_name_what_they_saw(change, message):
+    with pytest.raises(ValueError, match=message):
+        rdrop_loss(torch.zeros(12, 11), torch.full((6,), 2), **change)
+
+
+def test_bad_shapes_name_what_they_saw():
+    target = torch.full((6,), 2)
+    with pytest.raises(ValueError, match=r"weight.*\(11, 4\)"):
+        linear_rdrop_loss(torch.zeros(12, 5), torch.zeros(11, 4), target)
+    with pytest.raises(ValueError, match=r"bias.*\(10,\)"):
+        linear_rdrop_loss(torch.zeros(12, 5), torch.zeros(11, 5), target, torch.zeros(10))
+    with pytest.raises(ValueError, match="float"):
+        rdrop_loss(torch.zeros(12, 11, dtype=torch.long), target)
+    with pytest.raises(ValueError, match="target"):
+        rdrop_loss(torch.zeros(12, 11), target.view(2, 3))

@@ -1,0 +1,75 @@
+"""Concatenating a batch with itself."""
+
+import copy
+
+import pytest
+import torch
+
+from rdrop_fairseq.batching import concatenate_passes
+
+
+def make_sample():
+    return {
+        "id": torch.arange(3),
+        "nsentences": 3,
+        "ntokens": 7,
+        "net_input": {
+            "src_tokens": torch.arange(12).view(3, 4),
+            "src_lengths": torch.tensor([4, 3, 2]),
+            "prev_output_tokens": torch.arange(9).view(3, 3),
+            "nested": {"scores": [torch.ones(3, 2), torch.ones(2, 3)], "name": "x"},
+            "future_mask": torch.zeros(5, 5),
+            "scalar": torch.tensor(2.0),
+            "none": None,
+        },
+        "target": torch.arange(9).view(3, 3),
+    }
+
+
+def assert_equal(one, other):
+    if torch.is_tensor(one):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, list):
+        for left, right in zip(one, other):
+            assert_equal(left, right)
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize("passes", [2, 3])
+def test_batch_first_tensors_are_repeated_pass_after_pass(passes):
+    sample = make_sample()
+    result = concatenate_passes(sample, passes)
+    tokens = sample["net_input"]["src_tokens"]
+    assert torch.equal(result["net_input"]["src_tokens"], torch.cat([tokens] * passes))
+    assert result["net_input"]["src_lengths"].tolist() == [4, 3, 2] * passes
+    assert result["net_input"]["nested"]["scores"][0].shape == (3 * passes, 2)
+    assert result["rdrop_passes"] == passes
+
+
+def test_the_rest_is_kept():
+    sample = make_sample()
+    result = concatenate_passes(sample, 2)
+    assert result["net_input"]["nested"]["scores"][1].shape == (2, 3)
+    assert result["net_input"]["nested"]["name"] == "x"
+    assert result["net_input"]["future_mask"].shape == (5, 5)
+    assert result["net_input"]["scalar"].shape == ()
+    assert result["net_input"]["none"] is None
+    for key in ("id", "target", "ntokens", "nsentences"):
+        assert result[key] is sample[key]
+
+
+def test_the_callers_sample_is_unchanged():
+    sample = make_sample()
+    before = copy.deepcopy(sample)
+    concatenate_passes(sample, 2)
+    assert_equal(sample, before)
+
+
+def test_nothing_is_concatenated_twice():
+    with pytest.raises(ValueError, match="rdrop_passes=2"):
+        concatenate_passes(concatenate_passes(make_sample(), 2), 2)

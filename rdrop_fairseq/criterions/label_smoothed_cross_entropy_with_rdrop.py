@@ -84,6 +84,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         self.rdrop_passes = int(rdrop_passes)
         self.rdrop_impl = str(rdrop_impl)
         self._path_said = False
+        self._say_replacement()
         self._passes_compared = False
 
     @property
@@ -165,6 +166,14 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         self._warn_of_equal_passes(result, sample, passes)
         return result if reduce else result._replace(loss=result.loss.unsqueeze(1))
 
+    @staticmethod
+    def _say_replacement() -> None:
+        """Log once per process that fairseq's criterion of the same name is not the one in use."""
+        global _replacement_said
+        if _replaces_fairseqs_own and not _replacement_said:
+            _replacement_said = True
+            logger.info(f"{CRITERION_NAME}: rdrop_fairseq's criterion takes the place of fairseq's own")
+
     def _say_path(self, from_features: bool) -> None:
         """Log once how the loss is computed."""
         if not self._path_said:
@@ -198,15 +207,11 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyWithRDrop
     """The same criterion under the name for fairseq-hydra-train."""
 
 
-def _register() -> None:
-    compat.prepare_fairseq()
-    if compat.release_criterion_name(CRITERION_NAME):
-        logger.info(f"{CRITERION_NAME}: rdrop_fairseq's criterion takes the place of fairseq's own")
-    for name, criterion in (
-        (CRITERION_NAME, LabelSmoothedCrossEntropyWithRDropCriterion),
-        (HYDRA_CRITERION_NAME, RDropLabelSmoothedCrossEntropyCriterion),
-    ):
-        register_criterion(name, dataclass=LabelSmoothedCrossEntropyWithRDropConfig)(criterion)
-
-
-_register()
+compat.prepare_fairseq()
+_replaces_fairseqs_own = compat.release_criterion_name(CRITERION_NAME)
+_replacement_said = False
+for _name, _criterion in (
+    (CRITERION_NAME, LabelSmoothedCrossEntropyWithRDropCriterion),
+    (HYDRA_CRITERION_NAME, RDropLabelSmoothedCrossEntropyCriterion),
+):
+    register_criterion(_name, dataclass=LabelSmoothedCrossEntropyWithRDropConfig)(_criterion)

@@ -60,7 +60,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--vocab-size", type=int, default=6000, help="joined sub-words (default: %(default)s)")
     parser.add_argument("--test-set", help="name of the test set without language, where there are several")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s | %(message)s", datefmt="%H:%M:%S")
+    # fairseq's import has configured logging already, in another form and for every library.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S", force=True)
     prepare(
         options.data,
         options.source_lang,

@@ -2,7 +2,7 @@
 
     fairseq-train ... --log-format json | python -m rdrop_fairseq.evaluation.progress --name NAME --log FILE
 
-appends what fairseq-train prints to FILE and shows a line for each validation, and for training every few seconds.
+appends what fairseq-train prints to FILE and shows a line for each validation, and one every few seconds of training.
 """
 
 import argparse

@@ -24,10 +24,12 @@ from torch.autograd.function import once_differentiable
 
 from rdrop_fairseq.losses.objective import Objective, RDropLossOutput, refuse_banned_columns
 
-# A chunk of logits of about this many elements (all passes together) stays in the last-level cache of a CPU.
-CHUNK_ELEMENTS = 2**22
-# On a CUDA device larger chunks are needed to fill the processors; 2**26 float32 logits are 256 MiB.
-CUDA_CHUNK_ELEMENTS = 2**26
+# The matrix products run on chunks of about this many logits (all passes together): large, because every chunk adds
+# to the whole gradient of the projection. 2**24 float32 logits are 64 MiB, 2**26 are 256 MiB.
+CHUNK_ELEMENTS = {"cpu": 2**24, "cuda": 2**26}
+# The element-wise steps run on blocks of about this many logits: on a CPU small, so that a dozen steps find the
+# block in the second-level cache; elsewhere large, so that each step fills the device.
+BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 # Stands for the logit -inf: finite, so that 0 * (m log p - S) is 0 and not NaN, and m times it fits float32.
 BANNED_LOGIT = -1e30
 
@@ -84,90 +86,120 @@ def loss_of_chunk(logits: Tensor, target: Tensor, objective: Objective, results:
     """The per-token results of a chunk and, in the place of its logits, the gradient.
 
     Args:
-        logits: (m, n, V) float32 or float64, contiguous. Overwritten: with dL/dlogits if ``gradient``.
+        logits: (n, m, V) float32 or float64, contiguous. Overwritten: with dL/dlogits if ``gradient``.
         target: (n,) without padding.
         results: (4, n), filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean).
         gradient: whether the gradient is wanted.
     """
-    passes, num_tokens, vocabulary_size = logits.shape
-    nll_weight, smooth_weight = objective.smoothing_weights(vocabulary_size)
-    ce_weights = logits.new_tensor(objective.ce_weights).unsqueeze(1)  # (m, 1)
-    index = target.view(1, num_tokens, 1).expand(passes, -1, -1)  # (m, n, 1)
+    num_tokens, passes, vocabulary_size = logits.shape
+    size = _tokens_of(BLOCK_ELEMENTS, passes, vocabulary_size, logits.device)
+    # Made once: fresh memory for every block would be paid for in page faults.
+    probs, products = torch.empty_like(logits[:size]), torch.empty_like(logits[:size])
+    for start in range(0, num_tokens, size):
+        block = logits[start : start + size]
+        part = slice(start, start + len(block))
+        _loss_of_block(
+            block, target[part], objective, results[:, part], gradient, probs[: len(block)], products[: len(block)]
+        )
 
-    results[3] = logits.argmax(2).eq(target).sum(0) / passes
+
+def _loss_of_block(
+    logits: Tensor,
+    target: Tensor,
+    objective: Objective,
+    results: Tensor,
+    gradient: bool,
+    probs: Tensor,
+    products: Tensor,
+) -> None:
+    """:func:`loss_of_chunk` in one go, with memory for the probabilities and for products, both (n, m, V)."""
+    num_tokens, passes, vocabulary_size = logits.shape
+    nll_weight, smooth_weight = objective.smoothing_weights(vocabulary_size)
+    ce_weights = logits.new_tensor(objective.ce_weights)  # (m,)
+    index = target.view(num_tokens, 1, 1).expand(-1, passes, 1)  # (n, m, 1)
+
+    maximum = logits.amax(2, keepdim=True)  # (n, m, 1)
+    results[3] = _hits(logits, maximum, index).sum(1) / passes
+    logits.sub_(maximum)
     if smooth_weight == 0:
         logits.clamp_(min=BANNED_LOGIT)
-    log_probs = torch.log_softmax(logits, dim=2, out=logits)  # (m, n, V), in the memory of the logits
+    torch.exp(logits, out=probs)
+    normaliser = probs.sum(2, keepdim=True)  # (n, m, 1)
+    probs.div_(normaliser)
+    log_probs = logits.sub_(normaliser.log_())  # in the memory of the logits
 
-    nll = -log_probs.gather(2, index).squeeze(2)  # (m, n)
+    nll = -log_probs.gather(2, index).squeeze(2)  # (n, m)
     cross_entropy = nll_weight * nll
     if smooth_weight:
         smooth = -log_probs.sum(2)
         if not smooth.is_cuda and torch.isinf(smooth).any():
             raise refuse_banned_columns()
-        cross_entropy = cross_entropy.add(smooth, alpha=smooth_weight)
-    results[0] = (ce_weights * cross_entropy).sum(0)
-    results[1] = nll.mean(0)
+        cross_entropy.add_(smooth, alpha=smooth_weight)
+    results[0] = (cross_entropy * ce_weights).sum(1)
+    results[1] = nll.mean(1)
 
-    # No KL term: one pass, or alpha = 0 and the value is still wanted for the log.
-    probs = log_probs.exp()  # (m, n, V)
     if passes > 1:
-        distances = kl_distances(log_probs, objective.kl)  # d_i, in the memory of the log-probabilities
-        expectations = torch.linalg.vecdot(probs, distances)  # E_{p_i} d_i (m, n)
-        pairs_per_sum = 2 if objective.kl == "symmetric" else 1
-        kl = expectations.sum(0) * (2 / (pairs_per_sum * passes * (passes - 1)))
-        results[2] = kl
-        results[0].add_(kl, alpha=objective.kl_weight)
+        distances = _kl_distances(log_probs, objective.kl)  # in the memory of the log-probabilities
+        expectations = torch.mul(probs, distances, out=products).sum(2)  # E_{p_i} d_i (n, m)
+        # The sum over the pairs, twice for the symmetric KL, to their mean.
+        to_mean = 1 / (passes * (passes - 1)) * (1 if objective.kl == "symmetric" else 2)
+        results[2] = expectations.sum(1) * to_mean
+        results[0].add_(results[2], alpha=objective.kl_weight)
     if not gradient:
         return
     if passes == 1 or objective.alpha == 0:
-        torch.mul(probs, ce_weights.unsqueeze(2), out=logits)
+        torch.mul(probs, ce_weights.unsqueeze(1), out=logits)
     else:
-        kl_gradient_(distances, probs, expectations, objective)
+        _kl_gradient(distances, probs, expectations, ce_weights, objective)
     if smooth_weight:
-        logits.sub_(smooth_weight * ce_weights.unsqueeze(2))
-    logits.scatter_add_(2, index, (-nll_weight * ce_weights.unsqueeze(2)).expand(-1, num_tokens, 1))
+        logits.sub_(smooth_weight * ce_weights.unsqueeze(1))
+    logits.scatter_add_(2, index, (-nll_weight * ce_weights).view(1, passes, 1).expand(num_tokens, -1, 1))
 
 
-def kl_distances(log_probs: Tensor, kl: str) -> Tensor:
-    """d_i of the formulas above, (m, n, V), written over ``log_probs`` (m, n, V)."""
-    passes = log_probs.size(0)
-    if kl == "symmetric" and passes == 2:
-        # d_1 = log p_1 - log p_2 = -d_2.
-        torch.sub(log_probs[0], log_probs[1], out=log_probs[0])
-        torch.neg(log_probs[0], out=log_probs[1])
-    elif kl == "symmetric":
-        total = log_probs.sum(0)  # (n, V)
-        log_probs.mul_(passes).sub_(total)
-    else:
-        later = torch.zeros_like(log_probs[0])  # sum_{j>i} log p_j (n, V)
-        for i in reversed(range(passes)):
-            own = log_probs[i].clone() if i > 0 else None
-            log_probs[i].mul_(passes - 1 - i).sub_(later)
-            if own is not None:
-                later.add_(own)
+def _hits(logits: Tensor, maximum: Tensor, index: Tensor) -> Tensor:
+    """Whether argmax is the target: (n, m) of booleans. Of equal logits the first counts."""
+    if logits.is_cuda:
+        return logits.argmax(2, keepdim=True).eq(index).squeeze(2)
+    # On a CPU argmax costs as much as the exponential; it is needed only where the target attains the maximum, to
+    # tell whether an earlier class attains it too.
+    hits = logits.gather(2, index).eq(maximum).squeeze(2)
+    hits[hits.clone()] = logits[hits].argmax(1).eq(index.squeeze(2)[hits])
+    return hits
+
+
+def _kl_distances(log_probs: Tensor, kl: str) -> Tensor:
+    """d_i of the formulas above, (n, m, V), written over ``log_probs`` (n, m, V)."""
+    passes = log_probs.size(1)
+    if kl == "symmetric":
+        total = log_probs.sum(1, keepdim=True)  # (n, 1, V)
+        return log_probs.mul_(passes).sub_(total)
+    later = torch.zeros_like(log_probs[:, 0])  # sum_{j>i} log p_j (n, V)
+    for i in reversed(range(passes)):
+        own = log_probs[:, i].clone()
+        log_probs[:, i].mul_(passes - 1 - i).sub_(later)
+        later.add_(own)
     return log_probs
 
 
-def kl_gradient_(distances: Tensor, probs: Tensor, expectations: Tensor, objective: Objective) -> None:
-    """Write w_i p_i + c [p_i (d_i - E_i + k_i) - sum p_j] over ``distances`` (m, n, V); ``probs`` is used up.
+def _kl_gradient(
+    distances: Tensor, probs: Tensor, expectations: Tensor, ce_weights: Tensor, objective: Objective
+) -> None:
+    """Write w_i p_i + c [p_i (d_i - E_i + k_i) - sum p_j] over ``distances`` (n, m, V); ``probs`` is used up.
 
     w_i is the pass's weight in the cross-entropy; c, k_i and the range of the sum are those of the formulas above.
     """
-    passes = probs.size(0)
+    passes = probs.size(1)
     symmetric = objective.kl == "symmetric"
     scale = objective.alpha / ((2 if symmetric else 1) * (passes - 1))
-    for i, ce_weight in enumerate(objective.ce_weights):
-        constant = passes if symmetric else i
-        shift = (constant - expectations[i]).mul_(scale).add_(ce_weight)  # (n,)
-        distances[i].mul_(scale).add_(shift.unsqueeze(1)).mul_(probs[i])
+    constants = float(passes) if symmetric else torch.arange(passes, device=probs.device)
+    shift = (constants - expectations).mul_(scale).add_(ce_weights)  # (n, m)
+    distances.mul_(scale).add_(shift.unsqueeze(2)).mul_(probs)
     if symmetric:
-        distances.sub_(probs.sum(0), alpha=scale)
+        distances.sub_(probs.sum(1, keepdim=True), alpha=scale)
     else:
         for i in range(1, passes):
-            distances[i].sub_(probs[0], alpha=scale)
-            if i + 1 < passes:
-                probs[0].add_(probs[i])
+            distances[:, i].sub_(probs[:, 0], alpha=scale)
+            probs[:, 0].add_(probs[:, i])
 
 
 def wide_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -177,8 +209,11 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def chunk_size(passes: int, vocabulary_size: int, device: torch.device) -> int:
     """How many tokens make a chunk."""
-    elements = CUDA_CHUNK_ELEMENTS if device.type == "cuda" else CHUNK_ELEMENTS
-    return max(1, elements // (passes * vocabulary_size))
+    return _tokens_of(CHUNK_ELEMENTS, passes, vocabulary_size, device)
+
+
+def _tokens_of(elements: dict[str, int], passes: int, vocabulary_size: int, device: torch.device) -> int:
+    return max(1, elements.get(device.type, elements["cuda"]) // (passes * vocabulary_size))
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -198,10 +233,11 @@ class _FusedLoss(torch.autograd.Function):
         size = chunk_size(passes, vocabulary_size, logits.device)
         for start in range(0, kept.size(0), size):
             rows = kept[start : start + size]
-            chunk = by_pass.index_select(1, rows).to(wide)
+            # Copied token by token, (n, m, V), so that every block of tokens is contiguous.
+            chunk = by_pass.transpose(0, 1)[rows].to(wide)
             loss_of_chunk(chunk, target[rows], objective, totals.rows[:, start : start + size], gradient)
             if gradient:
-                result.index_copy_(1, rows, chunk)
+                result.index_copy_(1, rows, chunk.transpose(0, 1))
         ctx.save_for_backward(result)
         outputs = totals.outputs(reduction)
         ctx.mark_non_differentiable(*outputs[1:])
@@ -279,19 +315,20 @@ def _run_chunks(
     size = chunk_size(passes, weight.size(0), features.device)
     for start in range(0, kept.size(0), size):
         rows = kept[start : start + size]  # (n,)
-        inputs = by_pass.index_select(1, rows).view(-1, features.size(1))  # (m*n, D)
-        logits = functional.linear(inputs, weight, bias)  # (m*n, V)
-        chunk = logits.to(wide).view(passes, -1, weight.size(0))
+        inputs = by_pass.transpose(0, 1)[rows].view(-1, features.size(1))  # (n*m, D)
+        logits = functional.linear(inputs, weight, bias)  # (n*m, V)
+        chunk = logits.to(wide).view(-1, passes, weight.size(0))
         loss_of_chunk(
             chunk, target[rows], objective, totals.rows[:, start : start + size], needs_gradient is not None
         )
         if needs_gradient is None:
             continue
         if token_factors is not None:
-            chunk.mul_(token_factors[rows].to(wide).view(1, -1, 1))
-        grad_logits = chunk.view(-1, weight.size(0))  # (m*n, V)
+            chunk.mul_(token_factors[rows].to(wide).view(-1, 1, 1))
+        grad_logits = chunk.view(-1, weight.size(0))  # (n*m, V)
         if needs_features:
-            grad_features.index_copy_(1, rows, torch.mm(grad_logits, weight.to(wide)).view(passes, len(rows), -1))
+            part = torch.mm(grad_logits, weight.to(wide)).view(-1, passes, features.size(1))  # (n, m, D)
+            grad_features.index_copy_(1, rows, part.transpose(0, 1))
         if needs_weight:
             grad_weight.addmm_(grad_logits.t(), inputs.to(wide))
         if needs_bias:

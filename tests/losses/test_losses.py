@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rdrop_fairseq.losses import linear_rdrop_loss, rdrop_loss
-from rdrop_fairseq.losses import fused
+from rdrop_fairseq.losses import fused, linear_rdrop_loss, rdrop_loss
 
 PAD = 1
 
@@ -123,7 +122,8 @@ def test_gradcheck():
 def test_chunks_do_not_matter(monkeypatch):
     case = make_case(29, 41, 2)
     whole = run_linear(case, torch.tensor(1.0), impl="fused")
-    monkeypatch.setattr(fused, "CHUNK_ELEMENTS", 2 * 41 * 4)
+    monkeypatch.setitem(fused.CHUNK_ELEMENTS, "cpu", 2 * 41 * 4)
+    monkeypatch.setitem(fused.BLOCK_ELEMENTS, "cpu", 2 * 41 * 3)
     assert fused.chunk_size(2, 41, torch.device("cpu")) == 4
     assert_same(run_linear(case, torch.tensor(1.0), impl="fused"), whole, tolerance=1e-14)
 

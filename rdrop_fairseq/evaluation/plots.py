@@ -1,0 +1,167 @@
+"""Training curves of one or more runs as PNG files."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.evaluation.training_log import TrainingLog, TrainingRecord, ValidationRecord
+
+# Okabe and Ito's colours, which people with any colour vision can tell apart (without their yellow, too pale
+# for a line). Line style and marker differ as well, so the runs can be told apart in greyscale.
+_COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_LINE_STYLES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MOST_MARKERS = 25
+
+Record = Union[TrainingRecord, ValidationRecord]
+
+
+class _Curve(NamedTuple):
+    """One figure: a value over updates and over time."""
+
+    file_name: str
+    title: str
+    label: str
+    records: Callable[[TrainingLog], Sequence[Record]]
+    value: Callable[[Any], Optional[float]]
+
+
+_CURVES = (
+    _Curve(
+        "valid_nll.png",
+        "Validation negative log-likelihood",
+        "nll (bits per target token)",
+        lambda log: log.validation,
+        lambda record: record.nll_loss,
+    ),
+    _Curve(
+        "valid_bleu.png",
+        "Validation BLEU (--eval-bleu)",
+        "BLEU",
+        lambda log: log.validation,
+        lambda record: record.bleu,
+    ),
+    _Curve(
+        "kl.png",
+        "R-Drop: divergence between the passes, in training",
+        "KL (bits per target token)",
+        lambda log: log.kl_records(),
+        lambda record: record.rdrop_kl_loss,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A PNG file that was written."""
+
+    path: Path
+    title: str
+    missing: Tuple[str, ...]
+    """Runs whose log has no such value, and which are therefore not in the figure."""
+
+
+def plot_training_curves(logs: Mapping[str, TrainingLog], output_directory: Union[str, Path]) -> List[Figure]:
+    """Draw validation nll, validation BLEU and R-Drop's KL over updates and over time, all runs together.
+
+    A value that no run has logged (BLEU without ``--eval-bleu``, KL without R-Drop) gives no figure, and a
+    figure of it from an earlier call is removed.
+
+    Args:
+        logs: the runs by the names for the legend.
+        output_directory: where ``valid_nll.png``, ``valid_bleu.png`` and ``kl.png`` go.
+
+    Raises:
+        UserError: matplotlib is not installed, or the folder cannot be written.
+    """
+    figures = []
+    for curve in _CURVES:
+        points = {name: _points(curve, log) for name, log in logs.items()}
+        path = Path(output_directory) / curve.file_name
+        if not any(points.values()):
+            _remove(path)
+            continue
+        _draw(curve, points, path)
+        missing = tuple(name for name, of_run in points.items() if not of_run)
+        figures.append(Figure(path, curve.title, missing))
+    return figures
+
+
+def _points(curve: _Curve, log: TrainingLog) -> List[Tuple[int, float, float]]:
+    """(update, seconds, value) where the value is a finite number."""
+    points = []
+    for record in curve.records(log):
+        value = curve.value(record)
+        if value is not None and math.isfinite(value):
+            points.append((record.update, record.elapsed_seconds, value))
+    return points
+
+
+def _draw(curve: _Curve, points: Mapping[str, Sequence[Tuple[int, float, float]]], path: Path) -> None:
+    matplotlib_figure, agg_canvas = _matplotlib()
+    # Figure and canvas without pyplot: no global state, no display, nothing to close.
+    figure = matplotlib_figure(figsize=(11, 4.4), dpi=120, layout="constrained")
+    agg_canvas(figure)
+    figure.suptitle(curve.title)
+    over_updates, over_time = figure.subplots(1, 2, sharey=True)
+    longest = max(seconds for of_run in points.values() for _, seconds, _ in of_run)
+    unit, seconds_per_unit = _time_unit(longest)
+
+    for number, (name, of_run) in enumerate(points.items()):
+        if not of_run:
+            continue
+        updates, seconds, values = zip(*of_run)
+        style = {
+            "color": _COLOURS[number % len(_COLOURS)],
+            "linestyle": _LINE_STYLES[number % len(_LINE_STYLES)],
+            "marker": _MARKERS[number % len(_MARKERS)],
+            "markersize": 4,
+            "markevery": max(1, len(of_run) // _MOST_MARKERS),
+            "linewidth": 1.4,
+            "label": name.replace("$", r"\$"),
+        }
+        over_updates.plot(updates, values, **style)
+        over_time.plot([second / seconds_per_unit for second in seconds], values, **style)
+
+    over_updates.set_xlabel("updates")
+    over_time.set_xlabel(f"training time ({unit})")
+    over_updates.set_ylabel(curve.label)
+    for axes in (over_updates, over_time):
+        axes.set_xlim(left=0)
+        axes.grid(True, linewidth=0.5, alpha=0.4)
+        axes.tick_params(labelleft=True)
+        axes.legend()
+    with atomic_output(path) as temporary:
+        # No dates or versions inside: equal curves give equal files.
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _time_unit(longest_seconds: float) -> Tuple[str, float]:
+    if longest_seconds < 300:
+        return "seconds", 1.0
+    if longest_seconds < 3 * 3600:
+        return "minutes", 60.0
+    return "hours", 3600.0
+
+
+def _matplotlib() -> Tuple[Any, Any]:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure as MatplotlibFigure
+    except ImportError as error:
+        raise UserError(
+            "plots need matplotlib; pip install 'rdrop_fairseq[plot]', or pip install matplotlib"
+        ) from error
+    return MatplotlibFigure, FigureCanvasAgg
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UserError(f"cannot remove the outdated {path}: {error.strerror}; remove it") from error

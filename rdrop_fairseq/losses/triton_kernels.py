@@ -1,0 +1,360 @@
+"""The loss of a chunk of logits and its gradient in two Triton kernels, for CUDA devices.
+
+The counterpart of :func:`rdrop_fairseq.losses.fused.loss_of_chunk`: that one goes over the chunk about ten times,
+these read it once for the loss and read and write it once for the gradient. The arithmetic is float32 whatever
+the dtype of the logits. Without Triton this module can be imported but not used; see :func:`triton_available`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from typing import Any, Callable
+
+import torch
+from torch import Tensor
+
+from rdrop_fairseq.losses.fused import BANNED_LOGIT
+from rdrop_fairseq.losses.objective import Objective
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # not part of torch's CPU-only installations
+    triton = None
+
+# Triton decides when it is imported whether kernels are compiled for the device or interpreted on the host.
+INTERPRETED = triton is not None and os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+LOGITS_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+MAXIMUM_PASSES = 8
+# Older devices lack bfloat16, and current releases of Triton do not compile for the oldest of them.
+MINIMUM_CAPABILITY = (8, 0)
+THREADS_PER_WARP = 32
+MAXIMUM_WARPS = 8
+# The widest access to memory that a thread can make.
+BYTES_PER_ACCESS = 16
+# Columns that a thread holds at a time, in every pass: an access in half precision, two in float32.
+COLUMNS_PER_THREAD = 8
+
+
+def triton_available(device: torch.device) -> bool:
+    """Whether :func:`triton_loss_of_chunk` runs on ``device``.
+
+    It needs Triton and a CUDA device of capability 8.0 (Ampere) or newer; or any device, slowly and for tests, if the
+    variable TRITON_INTERPRET was 1 when this module was imported.
+    """
+    if triton is None:
+        return False
+    if INTERPRETED:
+        return True
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= MINIMUM_CAPABILITY
+
+
+def _jit(function: Callable) -> Any:
+    """``function`` as a Triton kernel, or as a function of one; the plain function where there is no Triton."""
+    return function if triton is None else triton.jit(function)
+
+
+def _kernel(function: Callable) -> Any:
+    """A kernel that is compiled once for any number of tokens and size of the vocabulary."""
+    if triton is None:
+        return function
+    return triton.jit(function, do_not_specialize=["num_tokens", "vocabulary_units", "results_stride"])
+
+
+# The passes are the first dimension of every tile, padded to a power of two: ROWS >= PASSES. ``row`` numbers them.
+
+
+@_jit
+def _pass_differences(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr):
+    """sum_j (values_i - values_j), over all the passes j or, for the forward KL, over j > i."""
+    if PASSES == 2:
+        difference = tl.sum(tl.where(row == 0, values, -values), axis=0, keep_dims=True)
+        if SYMMETRIC:
+            return tl.where(row == 0, difference, -difference)
+        else:
+            return tl.where(row == 0, difference, 0.0)
+    else:
+        differences = tl.zeros_like(values)
+        for other in tl.static_range(PASSES):
+            other_values = tl.sum(tl.where(row == other, values, 0.0), axis=0, keep_dims=True)
+            if SYMMETRIC:
+                differences += values - other_values
+            else:
+                differences += tl.where(row < other, values - other_values, 0.0)
+        return differences
+
+
+@_jit
+def _sum_of_passes(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr):
+    """sum_j values_j, over all the passes j or, for the forward KL, over j < i."""
+    if SYMMETRIC:
+        return tl.sum(values, axis=0, keep_dims=True)
+    else:
+        sums = tl.zeros_like(values)
+        for other in tl.static_range(PASSES - 1):
+            other_values = tl.sum(tl.where(row == other, values, 0.0), axis=0, keep_dims=True)
+            sums += tl.where(row > other, other_values, 0.0)
+        return sums
+
+
+@_jit
+def _add_tile(
+    pointers, inside, row, shift, maximum, normaliser, expectation, excess,
+    MASKED: tl.constexpr, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr, SMOOTHING: tl.constexpr,
+    BANNED: tl.constexpr,
+):  # fmt: skip
+    """The running statistics (ROWS, LANES) of each thread with one more tile (ROWS, REPEATS, LANES, WIDTH).
+
+    Each thread has a maximum of its own: nothing passes between threads before the end of the row of logits.
+    """
+    if MASKED:
+        logit = tl.load(pointers, mask=inside & (row < PASSES), other=float("-inf")).to(tl.float32)
+    else:
+        logit = tl.load(pointers, mask=row < PASSES, other=float("-inf")).to(tl.float32)
+    if SMOOTHING:
+        above_target = logit - shift
+        if MASKED:
+            above_target = tl.where(inside, above_target, 0.0)
+        excess += tl.sum(tl.sum(above_target, axis=3), axis=1)
+    # NaN has to stay NaN: by default the maximum is the other number.
+    logit = tl.maximum(logit, BANNED, propagate_nan=tl.PropagateNan.ALL)
+    new_maximum = tl.maximum(maximum, tl.max(tl.max(logit, axis=3), axis=1))
+    rescale = tl.exp(maximum - new_maximum)
+    weight = tl.exp(logit - new_maximum[:, None, :, None])
+    normaliser = normaliser * rescale + tl.sum(tl.sum(weight, axis=3), axis=1)
+    if PASSES > 1:
+        weighted = weight * _pass_differences(logit, row, PASSES, SYMMETRIC)
+        expectation = expectation * rescale + tl.sum(tl.sum(weighted, axis=3), axis=1)
+    return new_maximum, normaliser, expectation, excess
+
+
+# One program per token, one sweep over its logits z_i of all the passes i. With M_i = max_v z_i,v:
+#
+#     s_i = sum_v exp(z_i,v - M_i)                    D_i,v = sum_j (z_i,v - z_j,v)   (forward KL: over j > i)
+#     E_i = sum_v exp(z_i,v - M_i) D_i,v / s_i        nll_i = M_i - z_i,target + log s_i
+#     sum_v(-log p_i,v) = V nll_i - sum_v (z_i,v - z_i,target)
+#     sum_{i<j} 2 J_ij = sum_i [ E_i - sum_j (M_i - M_j) - sum_j (log s_i - log s_j) ]
+#
+# (the forward KL is the same without the 2, and j > i). The sums run over differences of logits: their rounding
+# errors are relative to the differences, however large the logits themselves. A running maximum that rises by r
+# multiplies the sums s and E so far by exp(-r).
+@_kernel
+def _statistics_kernel(
+    logits, target, results, statistics, num_tokens, vocabulary_units, results_stride,
+    nll_weight, smooth_weight, kl_weight,
+    PASSES: tl.constexpr, ROWS: tl.constexpr, CE_PASSES: tl.constexpr, SYMMETRIC: tl.constexpr,
+    SMOOTHING: tl.constexpr, BANNED: tl.constexpr, ALIGNMENT: tl.constexpr,
+    REPEATS: tl.constexpr, LANES: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    TILE: tl.constexpr = REPEATS * LANES * WIDTH
+    token = tl.program_id(0).to(tl.int64)
+    vocabulary_size = vocabulary_units * ALIGNMENT
+    row = tl.arange(0, ROWS)
+    row_4d = row[:, None, None, None]
+    row_pointers = logits + (row.to(tl.int64) * num_tokens + token) * vocabulary_size  # (ROWS,)
+    repeat = tl.arange(0, REPEATS)[None, :, None, None]
+    lane = tl.arange(0, LANES)[None, None, :, None]
+    column = (repeat * LANES + lane) * WIDTH + tl.arange(0, WIDTH)[None, None, None, :]  # (1, REPEATS, LANES, WIDTH)
+    pointers = row_pointers[:, None, None, None] + column  # (ROWS, REPEATS, LANES, WIDTH)
+
+    target_column = tl.load(target + token).to(tl.int32)
+    target_tile = target_column // TILE * TILE
+    target_logit = tl.load(row_pointers + target_column, mask=row < PASSES, other=0.0).to(tl.float32)  # (ROWS,)
+    shift = tl.maximum(target_logit, BANNED, propagate_nan=tl.PropagateNan.ALL)[:, None, None, None]
+
+    maximum = tl.full((ROWS, LANES), float("-inf"), tl.float32)
+    maximum_before_target_tile = maximum
+    normaliser = tl.zeros((ROWS, LANES), tl.float32)
+    expectation = tl.zeros((ROWS, LANES), tl.float32)
+    excess = tl.zeros((ROWS, LANES), tl.float32)  # sum_v (z_v - z_target)
+    whole_tiles = vocabulary_size // TILE * TILE
+    for start in range(0, whole_tiles, TILE):
+        maximum, normaliser, expectation, excess = _add_tile(
+            pointers + start, column < TILE, row_4d, shift, maximum, normaliser, expectation, excess,
+            False, PASSES, SYMMETRIC, SMOOTHING, BANNED,
+        )  # fmt: skip
+        maximum_before_target_tile = tl.where(start < target_tile, maximum, maximum_before_target_tile)
+    if whole_tiles < vocabulary_size:
+        maximum, normaliser, expectation, excess = _add_tile(
+            pointers + whole_tiles, column < vocabulary_size - whole_tiles, row_4d, shift,
+            maximum, normaliser, expectation, excess, True, PASSES, SYMMETRIC, SMOOTHING, BANNED,
+        )  # fmt: skip
+
+    # From the threads' statistics to those of the token.
+    row_maximum = tl.max(maximum, axis=1)  # (ROWS,)
+    rescale = tl.exp(maximum - row_maximum[:, None])
+    row_normaliser = tl.sum(normaliser * rescale, axis=1)
+    log_normaliser = tl.log(row_normaliser)
+    row_expectation = tl.sum(expectation * rescale, axis=1) / row_normaliser
+    statistics += token * (3 * PASSES) + row
+    tl.store(statistics, row_maximum, mask=row < PASSES)
+    tl.store(statistics + PASSES, 1.0 / row_normaliser, mask=row < PASSES)
+    tl.store(statistics + 2 * PASSES, row_expectation, mask=row < PASSES)
+
+    nll = (row_maximum - target_logit) + log_normaliser
+    cross_entropy = nll_weight * nll
+    if SMOOTHING:
+        cross_entropy += smooth_weight * (vocabulary_size.to(tl.float32) * nll - tl.sum(excess, axis=1))
+    loss = tl.sum(tl.where(row < CE_PASSES, cross_entropy, 0.0), axis=0)
+    kl = 0.0
+    if PASSES > 1:
+        normaliser_differences = _pass_differences(log_normaliser, row, PASSES, SYMMETRIC)
+        offset = _pass_differences(row_maximum, row, PASSES, SYMMETRIC) + normaliser_differences
+        pairs: tl.constexpr = PASSES * (PASSES - 1) / (1 if SYMMETRIC else 2)
+        kl = tl.sum(tl.where(row < PASSES, row_expectation - offset, 0.0), axis=0) / pairs
+        loss += kl_weight * kl
+
+    # Argmax takes the first of equal logits: none before the target may be as large as it.
+    column = target_tile + tl.arange(0, TILE)[None, :]
+    before_target = (column < target_column) & (row[:, None] < PASSES)
+    logit = tl.load(row_pointers[:, None] + column, mask=before_target, other=float("-inf")).to(tl.float32)
+    maximum_before = tl.maximum(tl.max(logit, axis=1), tl.max(maximum_before_target_tile, axis=1))
+    hit = (target_logit == row_maximum) & (maximum_before < row_maximum) & (row < PASSES)
+
+    results += token
+    tl.store(results, loss)
+    tl.store(results + results_stride, tl.sum(tl.where(row < PASSES, nll, 0.0), axis=0) / PASSES)
+    tl.store(results + 2 * results_stride, kl)
+    tl.store(results + 3 * results_stride, tl.sum(hit.to(tl.float32), axis=0) / PASSES)
+
+
+# One program per token and tile of its columns. With p_i = exp(z_i - M_i) / s_i and the names of the other kernel:
+#
+#     dL/dz_i = w_i (p_i - eps_i - (1-eps-eps_i) onehot) + c [ p_i (D_i - E_i + k_i) - sum_j p_j ]
+#
+# w_i is 1 where the pass's cross-entropy counts and else 0. For the symmetric KL c = alpha/(2(m-1)), k_i = m and the
+# sum runs over all passes; for the forward KL c = alpha/(m-1), k_i = i, counted from 0, and the sum runs over j < i.
+# The difference of log p_i and log p_j would add the same to D_i and to E_i.
+@_kernel
+def _gradient_kernel(
+    logits, target, statistics, num_tokens, vocabulary_units, scale, nll_weight, smooth_weight, kl_scale,
+    PASSES: tl.constexpr, ROWS: tl.constexpr, CE_PASSES: tl.constexpr, SYMMETRIC: tl.constexpr,
+    SMOOTHING: tl.constexpr, WITH_KL: tl.constexpr, BANNED: tl.constexpr, ALIGNMENT: tl.constexpr,
+    TILE: tl.constexpr,
+):  # fmt: skip
+    vocabulary_size = vocabulary_units * ALIGNMENT
+    tiles = tl.cdiv(vocabulary_size, TILE)
+    token = (tl.program_id(0) // tiles).to(tl.int64)
+    row = tl.arange(0, ROWS)[:, None]
+    column = tl.program_id(0) % tiles * TILE + tl.arange(0, TILE)[None, :]
+    inside = (row < PASSES) & (column < vocabulary_size)
+    pointers = logits + (row.to(tl.int64) * num_tokens + token) * vocabulary_size + column  # (ROWS, TILE)
+
+    statistics += token * (3 * PASSES) + row
+    maximum = tl.load(statistics, mask=row < PASSES, other=0.0)  # (ROWS, 1)
+    inverse_normaliser = tl.load(statistics + PASSES, mask=row < PASSES, other=0.0)
+    expectation = tl.load(statistics + 2 * PASSES, mask=row < PASSES, other=0.0)
+    target_column = tl.load(target + token).to(tl.int32)
+
+    logit = tl.load(pointers, mask=inside, other=float("-inf")).to(tl.float32)
+    logit = tl.maximum(logit, BANNED, propagate_nan=tl.PropagateNan.ALL)
+    probability = tl.exp(logit - maximum) * inverse_normaliser
+    ce_weight = tl.where(row < CE_PASSES, scale, 0.0)
+    if WITH_KL:
+        distance = _pass_differences(logit, row, PASSES, SYMMETRIC) - expectation
+        if SYMMETRIC:
+            constant = ce_weight + kl_scale * PASSES
+        else:
+            constant = ce_weight + kl_scale * row
+        gradient = probability * (kl_scale * distance + constant)
+        gradient -= kl_scale * _sum_of_passes(probability, row, PASSES, SYMMETRIC)
+    else:
+        gradient = probability * ce_weight
+    if SMOOTHING:
+        gradient -= smooth_weight * ce_weight
+    gradient = tl.where(column == target_column, gradient - nll_weight * ce_weight, gradient)
+    tl.store(pointers, gradient.to(logits.dtype.element_ty), mask=inside)
+
+
+def triton_loss_of_chunk(
+    logits: Tensor,
+    target: Tensor,
+    objective: Objective,
+    results: Tensor,
+    gradient: bool,
+    gradient_scale: float = 1.0,
+) -> None:
+    """The per-token results of a chunk and, in the place of its logits, the gradient.
+
+    Nothing here waits for the device. Repeated calls give the same bits.
+
+    Args:
+        logits: (m, n, V) float32, float16 or bfloat16, contiguous, m <= 8. Overwritten with
+            ``gradient_scale`` * dL/dlogits in the same dtype if ``gradient``, else left as they are.
+        target: (n,) int64, contiguous, without padding.
+        results: (4, n) float32, filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean).
+            With label smoothing the loss is +inf where a logit is -inf.
+        gradient: whether the gradient is wanted.
+        gradient_scale: the factor of the gradient, applied in float32: keeps small entries from underflow in float16.
+
+    Raises:
+        ValueError: a dtype, a layout or a number of passes that the kernels are not made for.
+    """
+    passes, num_tokens, vocabulary_size = logits.shape
+    if logits.dtype not in LOGITS_DTYPES or results.dtype != torch.float32:
+        raise ValueError(
+            "the Triton kernels take logits of float32, float16 or bfloat16 and results of float32, "
+            f"got {logits.dtype} and {results.dtype}; use impl='fused'"
+        )
+    if passes > MAXIMUM_PASSES:
+        raise ValueError(f"the Triton kernels take at most {MAXIMUM_PASSES} passes, got {passes}; use impl='fused'")
+    if not (logits.is_contiguous() and target.is_contiguous() and results.stride(1) == 1):
+        raise ValueError("the Triton kernels take logits, targets and rows of results that are contiguous")
+    if num_tokens == 0:
+        return
+
+    nll_weight, smooth_weight = objective.smoothing_weights(vocabulary_size)
+    symmetric = objective.kl == "symmetric"
+    # The kernels are given V / alignment, so that the compiler knows how the rows are aligned.
+    alignment = math.gcd(vocabulary_size, BYTES_PER_ACCESS)
+    tile, num_warps = _tile_shape(vocabulary_size, logits.element_size())
+    constants = dict(
+        PASSES=passes,
+        ROWS=_next_power_of_two(passes),
+        CE_PASSES=passes if objective.ce_passes == "all" else 1,
+        SYMMETRIC=symmetric,
+        SMOOTHING=smooth_weight != 0,
+        BANNED=BANNED_LOGIT,
+        ALIGNMENT=alignment,
+        num_warps=num_warps,
+        enable_fp_fusion=True,
+    )
+    # For each token M_i, 1/s_i and E_i of the formulas above.
+    statistics = torch.empty(num_tokens, 3, passes, dtype=torch.float32, device=logits.device)
+    # Triton launches on the current device, which need not be that of the logits.
+    with torch.cuda.device(logits.device) if logits.is_cuda else contextlib.nullcontext():
+        _statistics_kernel[(num_tokens,)](
+            logits, target, results, statistics, num_tokens, vocabulary_size // alignment, results.stride(0),
+            nll_weight, smooth_weight, objective.kl_weight,
+            REPEATS=tile[0], LANES=tile[1], WIDTH=tile[2], **constants,
+        )  # fmt: skip
+        if not gradient:
+            return
+        with_kl = passes > 1 and objective.alpha != 0
+        pairs_per_sum = 2 if symmetric else 1
+        kl_scale = gradient_scale * objective.alpha / (pairs_per_sum * (passes - 1)) if with_kl else 0.0
+        columns = math.prod(tile)
+        _gradient_kernel[(num_tokens * math.ceil(vocabulary_size / columns),)](
+            logits, target, statistics, num_tokens, vocabulary_size // alignment,
+            float(gradient_scale), nll_weight, smooth_weight, kl_scale,
+            WITH_KL=with_kl, TILE=columns, **constants,
+        )  # fmt: skip
+
+
+def _tile_shape(vocabulary_size: int, bytes_per_logit: int) -> tuple[tuple[int, int, int], int]:
+    """How the columns are dealt out: ((REPEATS, LANES, WIDTH), warps); their product is the columns of a tile.
+
+    A thread reads WIDTH columns side by side in one access, which the alignment of the rows must allow, and that
+    REPEATS times; LANES is the number of threads. There are fewer warps where the vocabulary is too small to keep
+    them busy.
+    """
+    width = min(BYTES_PER_ACCESS // bytes_per_logit, math.gcd(vocabulary_size, BYTES_PER_ACCESS))
+    tiles = math.ceil(vocabulary_size / (COLUMNS_PER_THREAD * THREADS_PER_WARP))
+    num_warps = min(MAXIMUM_WARPS, max(1, _next_power_of_two(tiles) // 2))
+    return (COLUMNS_PER_THREAD // width, num_warps * THREADS_PER_WARP, width), num_warps
+
+
+def _next_power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()

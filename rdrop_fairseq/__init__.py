@@ -5,8 +5,13 @@ Importing this package registers the criterion ``label_smoothed_cross_entropy_wi
 """
 
 import importlib.util
+import sys
 
 __version__ = "0.1.0"
 
-if importlib.util.find_spec("fairseq") is not None:
+# While Python looks for the module of `python -m rdrop_fairseq....`, argv[0] is "-m". Those commands train nothing,
+# and importing fairseq takes seconds.
+_is_own_command = sys.argv[:1] == ["-m"]
+
+if not _is_own_command and importlib.util.find_spec("fairseq") is not None:
     from rdrop_fairseq import criterions, tasks  # noqa: F401 (imported because importing registers)

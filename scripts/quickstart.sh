@@ -133,28 +133,31 @@ describe_settings() {
     printf 'R-Drop options %s\n' "${config_rdrop_options[*]} ${rdrop_options[*]}"
 }
 settings=$(describe_settings)
-if [[ -e $run_directory/settings.txt ]]; then
+marks=$run_directory/.done
+if [[ -e $run_directory/settings.txt && -n $(ls -A "$marks" 2>/dev/null) ]]; then
     if ! difference=$(diff "$run_directory/settings.txt" <(printf '%s\n' "$settings")); then
         fail "$run_directory holds a run with other settings ($(grep -m1 '^<' <<<"$difference" | cut -c3-120) there);" \
             "choose another folder with --run-dir, or delete it"
     fi
 else
-    if [[ -d $run_directory && -n $(ls -A "$run_directory") ]]; then
+    # Settings with which nothing was completed may be changed, so that a mistake can be corrected.
+    if [[ -d $run_directory && ! -e $run_directory/settings.txt && -n $(ls -A "$run_directory") ]]; then
         fail "$run_directory has files that are not of this script; choose another folder with --run-dir"
     fi
-    if ! { mkdir -p "$run_directory/.done" && printf '%s\n' "$settings" >"$run_directory/.settings.partial"; } 2>/dev/null; then
+    if ! { mkdir -p "$marks" && printf '%s\n' "$settings" >"$run_directory/.settings.partial"; } 2>/dev/null; then
         fail "cannot write to $run_directory; free space or choose another folder with --run-dir"
     fi
     mv "$run_directory/.settings.partial" "$run_directory/settings.txt"
 fi
 run_directory=$(cd "$run_directory" && pwd -P)
+marks=$run_directory/.done
 # One process at a time: two would write to the same checkpoints.
 exec {lock}>"$run_directory/.lock"
 flock -n "$lock" || fail "another process works in $run_directory; wait for it, or choose another folder with --run-dir"
 
 # stage NAME DESCRIPTION FUNCTION [ARGUMENT]...: runs the function unless it succeeded before.
 stage() {
-    local mark=$run_directory/.done/$1
+    local mark=$marks/$1
     if [[ -e $mark ]]; then
         log "$2: done before"
         return
@@ -189,6 +192,17 @@ last_line() {
     awk 'NF { line = $0 } END { print line }' "$1"
 }
 
+# find_device: without a CUDA device fairseq must be told to use the CPU.
+find_device() {
+    device_options=()
+    if ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+        device_options=(--cpu)
+    fi
+}
+
+# By default recent fairseq drops the last batch, of training data and of the test set, if its size is no multiple
+# of 8: hence --required-batch-size-multiple 1 below.
+
 # train NAME OPTION...: trains into the folder NAME; resumes from its last checkpoint.
 train() {
     local directory=$run_directory/$1
@@ -198,11 +212,9 @@ train() {
         "${config_options[@]}" "${@:2}" "${train_options[@]}"
         --eval-bleu --eval-bleu-args '{"beam": 1, "max_len_a": 1.5, "max_len_b": 10}'
         --eval-bleu-remove-bpe sentencepiece --best-checkpoint-metric bleu --maximize-best-checkpoint-metric
-        --no-epoch-checkpoints --log-format json --log-interval 20 --num-workers 0
+        --no-epoch-checkpoints --log-format json --log-interval 20 --num-workers 0 --required-batch-size-multiple 1
+        "${device_options[@]}"
     )
-    if ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-        command+=(--cpu)
-    fi
     mkdir -p "$directory"
     note_command "$directory" "${command[@]}"
     PYTHONWARNINGS=ignore "${command[@]}" 2>"$directory/train.stderr" \
@@ -217,10 +229,8 @@ translate() {
         fairseq-generate "$run_directory/data-bin" --source-lang "$source_language" --target-lang "$target_language"
         --user-dir "$repository_root/rdrop_fairseq" --path "$directory/checkpoint_best.pt" --gen-subset test
         --beam 5 --remove-bpe sentencepiece --max-len-a 1.5 --max-len-b 10 --batch-size 64
+        --required-batch-size-multiple 1 "${device_options[@]}"
     )
-    if ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-        command+=(--cpu)
-    fi
     note_command "$directory" "${command[@]}"
     quietly "$directory/translations.partial" "${command[@]}"
     mv "$directory/translations.partial" "$directory/translations.txt"
@@ -253,6 +263,9 @@ if [[ -z $data ]]; then
 fi
 stage subwords "checking the text and learning $vocabulary_size sub-words" make_subwords
 stage binarise "binarising" binarise
+if [[ ! -e $marks/report ]]; then
+    find_device
+fi
 stage train-baseline "training the baseline (label_smoothed_cross_entropy)" \
     train baseline --task translation --criterion label_smoothed_cross_entropy
 stage train-rdrop "training with R-Drop" \

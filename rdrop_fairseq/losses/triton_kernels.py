@@ -8,8 +8,8 @@ the dtype of the logits. Without Triton this module can be imported but not used
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-import os
 from typing import Any, Callable
 
 import torch
@@ -24,8 +24,6 @@ try:
 except ImportError:  # not part of torch's CPU-only installations
     triton = None
 
-# Triton decides when it is imported whether kernels are compiled for the device or interpreted on the host.
-INTERPRETED = triton is not None and os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
 LOGITS_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MAXIMUM_PASSES = 8
 # Older devices lack bfloat16, and current releases of Triton do not compile for the oldest of them.
@@ -36,17 +34,19 @@ MAXIMUM_WARPS = 8
 BYTES_PER_ACCESS = 16
 # Columns that a thread holds at a time, in every pass: an access in half precision, two in float32.
 COLUMNS_PER_THREAD = 8
+# The kernels take these in units of ALIGNMENT logits, so that the compiler knows how the rows are aligned.
+STRIDE_ARGUMENTS = ("pass_stride", "token_stride", "vocabulary_size")
 
 
 def triton_available(device: torch.device) -> bool:
     """Whether :func:`triton_loss_of_chunk` runs on ``device``.
 
-    It needs Triton and a CUDA device of capability 8.0 (Ampere) or newer; or any device, slowly and for tests, if the
-    variable TRITON_INTERPRET was 1 when this module was imported.
+    It needs Triton and a CUDA device of capability 8.0 (Ampere) or newer. Triton's interpreter, which is slow and for
+    tests, takes any device: it is in use if the variable TRITON_INTERPRET was 1 when Triton was imported.
     """
     if triton is None:
         return False
-    if INTERPRETED:
+    if not isinstance(_statistics_kernel, triton.JITFunction):  # interpreted
         return True
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= MINIMUM_CAPABILITY
 
@@ -57,10 +57,10 @@ def _jit(function: Callable) -> Any:
 
 
 def _kernel(function: Callable) -> Any:
-    """A kernel that is compiled once for any number of tokens and size of the vocabulary."""
+    """A kernel that is not compiled anew for every other number of tokens and size of the vocabulary."""
     if triton is None:
         return function
-    return triton.jit(function, do_not_specialize=["num_tokens", "vocabulary_units", "results_stride"])
+    return triton.jit(function, do_not_specialize=[*STRIDE_ARGUMENTS, "results_stride"])
 
 
 # The passes are the first dimension of every tile, padded to a power of two: ROWS >= PASSES. ``row`` numbers them.
@@ -75,14 +75,15 @@ def _pass_differences(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr
             return tl.where(row == 0, difference, -difference)
         else:
             return tl.where(row == 0, difference, 0.0)
+    elif SYMMETRIC:
+        first = tl.sum(tl.where(row == 0, values, 0.0), axis=0, keep_dims=True)
+        from_first = tl.where(row < PASSES, values - first, 0.0)
+        return PASSES * from_first - tl.sum(from_first, axis=0, keep_dims=True)
     else:
         differences = tl.zeros_like(values)
-        for other in tl.static_range(PASSES):
+        for other in tl.static_range(1, PASSES):
             other_values = tl.sum(tl.where(row == other, values, 0.0), axis=0, keep_dims=True)
-            if SYMMETRIC:
-                differences += values - other_values
-            else:
-                differences += tl.where(row < other, values - other_values, 0.0)
+            differences += tl.where(row < other, values - other_values, 0.0)
         return differences
 
 
@@ -142,7 +143,7 @@ def _add_tile(
 # multiplies the sums s and E so far by exp(-r).
 @_kernel
 def _statistics_kernel(
-    logits, target, results, statistics, num_tokens, vocabulary_units, results_stride,
+    logits, target, results, statistics, pass_stride, token_stride, vocabulary_size, results_stride,
     nll_weight, smooth_weight, kl_weight,
     PASSES: tl.constexpr, ROWS: tl.constexpr, CE_PASSES: tl.constexpr, SYMMETRIC: tl.constexpr,
     SMOOTHING: tl.constexpr, BANNED: tl.constexpr, ALIGNMENT: tl.constexpr,
@@ -150,10 +151,10 @@ def _statistics_kernel(
 ):  # fmt: skip
     TILE: tl.constexpr = REPEATS * LANES * WIDTH
     token = tl.program_id(0).to(tl.int64)
-    vocabulary_size = vocabulary_units * ALIGNMENT
+    vocabulary_size = vocabulary_size * ALIGNMENT
     row = tl.arange(0, ROWS)
     row_4d = row[:, None, None, None]
-    row_pointers = logits + (row.to(tl.int64) * num_tokens + token) * vocabulary_size  # (ROWS,)
+    row_pointers = logits + (row.to(tl.int64) * pass_stride + token * token_stride) * ALIGNMENT  # (ROWS,)
     repeat = tl.arange(0, REPEATS)[None, :, None, None]
     lane = tl.arange(0, LANES)[None, None, :, None]
     column = (repeat * LANES + lane) * WIDTH + tl.arange(0, WIDTH)[None, None, None, :]  # (1, REPEATS, LANES, WIDTH)
@@ -229,18 +230,20 @@ def _statistics_kernel(
 # The difference of log p_i and log p_j would add the same to D_i and to E_i.
 @_kernel
 def _gradient_kernel(
-    logits, target, statistics, num_tokens, vocabulary_units, scale, nll_weight, smooth_weight, kl_scale,
+    logits, target, statistics, pass_stride, token_stride, vocabulary_size,
+    scale, nll_weight, smooth_weight, kl_scale,
     PASSES: tl.constexpr, ROWS: tl.constexpr, CE_PASSES: tl.constexpr, SYMMETRIC: tl.constexpr,
     SMOOTHING: tl.constexpr, WITH_KL: tl.constexpr, BANNED: tl.constexpr, ALIGNMENT: tl.constexpr,
     TILE: tl.constexpr,
 ):  # fmt: skip
-    vocabulary_size = vocabulary_units * ALIGNMENT
+    vocabulary_size = vocabulary_size * ALIGNMENT
     tiles = tl.cdiv(vocabulary_size, TILE)
     token = (tl.program_id(0) // tiles).to(tl.int64)
     row = tl.arange(0, ROWS)[:, None]
     column = tl.program_id(0) % tiles * TILE + tl.arange(0, TILE)[None, :]
     inside = (row < PASSES) & (column < vocabulary_size)
-    pointers = logits + (row.to(tl.int64) * num_tokens + token) * vocabulary_size + column  # (ROWS, TILE)
+    row_pointers = logits + (row.to(tl.int64) * pass_stride + token * token_stride) * ALIGNMENT  # (ROWS, 1)
+    pointers = row_pointers + column  # (ROWS, TILE)
 
     statistics += token * (3 * PASSES) + row
     maximum = tl.load(statistics, mask=row < PASSES, other=0.0)  # (ROWS, 1)
@@ -281,8 +284,9 @@ def triton_loss_of_chunk(
     Nothing here waits for the device. Repeated calls give the same bits.
 
     Args:
-        logits: (m, n, V) float32, float16 or bfloat16, contiguous, m <= 8. Overwritten with
-            ``gradient_scale`` * dL/dlogits in the same dtype if ``gradient``, else left as they are.
+        logits: (m, n, V) float32, float16 or bfloat16, m <= 8; V contiguous, m and n with any strides, so that a
+            transposed chunk (n, m, V) does as well. Overwritten with ``gradient_scale`` * dL/dlogits in the same dtype
+            if ``gradient``, else left as they are.
         target: (n,) int64, contiguous, without padding.
         results: (4, n) float32, filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean).
             With label smoothing the loss is +inf where a logit is -inf.
@@ -300,16 +304,19 @@ def triton_loss_of_chunk(
         )
     if passes > MAXIMUM_PASSES:
         raise ValueError(f"the Triton kernels take at most {MAXIMUM_PASSES} passes, got {passes}; use impl='fused'")
-    if not (logits.is_contiguous() and target.is_contiguous() and results.stride(1) == 1):
-        raise ValueError("the Triton kernels take logits, targets and rows of results that are contiguous")
     if num_tokens == 0:
         return
+    if logits.stride(2) != 1 or not target.is_contiguous() or results.stride(1) != 1:
+        raise ValueError(
+            "the Triton kernels take rows of logits, targets and rows of results that are contiguous, "
+            f"got strides {logits.stride()}, {target.stride()} and {results.stride()}"
+        )
 
     nll_weight, smooth_weight = objective.smoothing_weights(vocabulary_size)
     symmetric = objective.kl == "symmetric"
-    # The kernels are given V / alignment, so that the compiler knows how the rows are aligned.
-    alignment = math.gcd(vocabulary_size, BYTES_PER_ACCESS)
-    tile, num_warps = _tile_shape(vocabulary_size, logits.element_size())
+    alignment = functools.reduce(math.gcd, (*logits.stride()[:2], vocabulary_size, BYTES_PER_ACCESS))
+    strides = (logits.stride(0) // alignment, logits.stride(1) // alignment, vocabulary_size // alignment)
+    tile, num_warps = _tile_shape(vocabulary_size, min(alignment, BYTES_PER_ACCESS // logits.element_size()))
     constants = dict(
         PASSES=passes,
         ROWS=_next_power_of_two(passes),
@@ -326,7 +333,7 @@ def triton_loss_of_chunk(
     # Triton launches on the current device, which need not be that of the logits.
     with torch.cuda.device(logits.device) if logits.is_cuda else contextlib.nullcontext():
         _statistics_kernel[(num_tokens,)](
-            logits, target, results, statistics, num_tokens, vocabulary_size // alignment, results.stride(0),
+            logits, target, results, statistics, *strides, results.stride(0),
             nll_weight, smooth_weight, objective.kl_weight,
             REPEATS=tile[0], LANES=tile[1], WIDTH=tile[2], **constants,
         )  # fmt: skip
@@ -337,20 +344,18 @@ def triton_loss_of_chunk(
         kl_scale = gradient_scale * objective.alpha / (pairs_per_sum * (passes - 1)) if with_kl else 0.0
         columns = math.prod(tile)
         _gradient_kernel[(num_tokens * math.ceil(vocabulary_size / columns),)](
-            logits, target, statistics, num_tokens, vocabulary_size // alignment,
+            logits, target, statistics, *strides,
             float(gradient_scale), nll_weight, smooth_weight, kl_scale,
             WITH_KL=with_kl, TILE=columns, **constants,
         )  # fmt: skip
 
 
-def _tile_shape(vocabulary_size: int, bytes_per_logit: int) -> tuple[tuple[int, int, int], int]:
+def _tile_shape(vocabulary_size: int, width: int) -> tuple[tuple[int, int, int], int]:
     """How the columns are dealt out: ((REPEATS, LANES, WIDTH), warps); their product is the columns of a tile.
 
-    A thread reads WIDTH columns side by side in one access, which the alignment of the rows must allow, and that
-    REPEATS times; LANES is the number of threads. There are fewer warps where the vocabulary is too small to keep
-    them busy.
+    A thread reads WIDTH columns side by side in one access, and that REPEATS times; LANES is the number of threads.
+    There are fewer warps where the vocabulary is too small to keep them busy.
     """
-    width = min(BYTES_PER_ACCESS // bytes_per_logit, math.gcd(vocabulary_size, BYTES_PER_ACCESS))
     tiles = math.ceil(vocabulary_size / (COLUMNS_PER_THREAD * THREADS_PER_WARP))
     num_warps = min(MAXIMUM_WARPS, max(1, _next_power_of_two(tiles) // 2))
     return (COLUMNS_PER_THREAD // width, num_warps * THREADS_PER_WARP, width), num_warps

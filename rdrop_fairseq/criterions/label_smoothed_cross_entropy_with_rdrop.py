@@ -47,8 +47,8 @@ class LabelSmoothedCrossEntropyWithRDropConfig(LabelSmoothedCrossEntropyCriterio
     rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = field(
         default="auto",
         metadata={
-            "help": "implementation of the loss: fused (closed-form gradient, in chunks), reference (plain autograd), "
-            "or auto for the fastest that suits the device"
+            "help": "implementation of the loss: fused (closed-form gradient, in chunks of tokens), triton (the same "
+            "with kernels for CUDA), reference (plain autograd), or auto for the fastest that suits the device"
         },
     )
 
@@ -61,7 +61,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
     ``label_smoothed_cross_entropy`` itself.
 
     Raises:
-        UserError: alpha is negative or not finite, or there are fewer than 2 passes.
+        UserError: alpha is negative or not finite, there are fewer than 2 passes, or the label smoothing is no share.
     """
 
     def __init__(
@@ -75,11 +75,14 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         rdrop_passes: int = 2,
         rdrop_impl: str = "auto",
     ) -> None:
-        super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
+        # fairseq takes a negative prefix for none.
+        super().__init__(task, sentence_avg, label_smoothing, max(0, ignore_prefix_size), report_accuracy)
         if not (math.isfinite(rdrop_alpha) and rdrop_alpha >= 0):
             raise UserError(f"--rdrop-alpha is {rdrop_alpha}; give a finite number >= 0 (the paper uses 5)")
         if rdrop_passes < 2:
-            raise UserError(f"--rdrop-passes is {rdrop_passes}; give at least 2 (or --rdrop-alpha 0 for one plain pass)")
+            raise UserError(f"--rdrop-passes is {rdrop_passes}; give at least 2 (--rdrop-alpha 0 for one plain pass)")
+        if rdrop_alpha > 0 and not 0 <= label_smoothing < 1:
+            raise UserError(f"--label-smoothing is {label_smoothing}; give a number from 0 to below 1, for example 0.1")
         self.rdrop_alpha = float(rdrop_alpha)
         self.rdrop_passes = int(rdrop_passes)
         self.rdrop_impl = str(rdrop_impl)

@@ -14,7 +14,7 @@ from rdrop_fairseq.losses.reference import reference_linear_rdrop_loss, referenc
 
 __all__ = ["IMPLEMENTATIONS", "RDropLossOutput", "linear_rdrop_loss", "rdrop_loss"]
 
-IMPLEMENTATIONS = ("auto", "reference", "fused")
+IMPLEMENTATIONS = ("auto", "reference", "fused", "triton")
 
 
 def rdrop_loss(
@@ -39,7 +39,8 @@ def rdrop_loss(
         passes: the number m of forward passes of each token.
         label_smoothing: fairseq's epsilon.
         ignore_index: the target value of padding.
-        impl: "auto", "reference" (autograd) or "fused" (closed-form gradient, in chunks of tokens).
+        impl: "reference" (autograd), "fused" (closed-form gradient, in chunks of tokens), "triton" (the same with
+            kernels for CUDA), or "auto": triton where it runs on a CUDA device, else fused.
         kl: "symmetric", or "forward" for KL(P_i||P_j), i < j, alone.
         ce_passes: "all", or "first" for the cross-entropy of the first pass alone.
         reduction: "sum", or "none" for one loss per token (N,).
@@ -55,7 +56,8 @@ def rdrop_loss(
     _check("logits", logits, target, objective, impl, reduction, num_tokens)
     if impl == "reference":
         return reference_rdrop_loss(logits, target, objective, reduction)
-    return fused_rdrop_loss(logits, target, objective, reduction, num_tokens)
+    use_triton = _uses_triton(impl, logits, objective)
+    return fused_rdrop_loss(logits, target, objective, reduction, num_tokens, use_triton)
 
 
 def linear_rdrop_loss(
@@ -94,7 +96,30 @@ def linear_rdrop_loss(
         raise ValueError(f"bias must be (V,) = ({weight.size(0)},), got {tuple(bias.shape)}")
     if impl == "reference":
         return reference_linear_rdrop_loss(features, weight, bias, target, objective, reduction)
-    return fused_linear_rdrop_loss(features, weight, bias, target, objective, reduction, num_tokens)
+    use_triton = _uses_triton(impl, features, objective)
+    return fused_linear_rdrop_loss(features, weight, bias, target, objective, reduction, num_tokens, use_triton)
+
+
+def _uses_triton(impl: str, rows: Tensor, objective: Objective) -> bool:
+    """Whether the kernels compute the loss of these rows.
+
+    Raises:
+        ValueError: they are asked for and cannot.
+    """
+    if impl == "fused" or (impl == "auto" and not rows.is_cuda):
+        return False
+    # Here, because importing Triton takes time, and its interpreter has to be chosen before.
+    from rdrop_fairseq.losses import triton_kernels
+
+    fits = rows.dtype in triton_kernels.LOGITS_DTYPES and objective.passes <= triton_kernels.MAXIMUM_PASSES
+    available = triton_kernels.triton_available(rows.device)
+    if impl == "triton" and not (fits and available):
+        raise ValueError(
+            f"impl='triton' needs Triton, a CUDA device of capability 8.0 or newer, float16, bfloat16 or float32, and at "
+            f"most {triton_kernels.MAXIMUM_PASSES} passes; got {rows.device}, {rows.dtype} and {objective.passes} passes; "
+            "use impl='fused'"
+        )
+    return fits and available
 
 
 def _check(

@@ -17,6 +17,8 @@ itself, and with the output projection fused not even that.
 
 from __future__ import annotations
 
+from typing import Callable
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
@@ -30,16 +32,25 @@ CHUNK_ELEMENTS = {"cpu": 2**24, "cuda": 2**26}
 # The element-wise steps run on blocks of about this many logits: on a CPU small, so that a dozen steps find the
 # block in the second-level cache; elsewhere large, so that each step fills the device.
 BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
+# The gradient with respect to fp16 logits is held times this: its small entries (label smoothing alone gives
+# 0.1 / 32768) would lose digits or underflow, and the loss scale of the trainer is known only in the backward pass.
+# The largest, about 1 + alpha * |log p_i - log p_j|, stays far below the largest fp16 number, 65504.
+FP16_GRADIENT_SCALE = 128.0
 # Stands for the logit -inf: finite, so that 0 * (m log p - S) is 0 and not NaN, and m times it fits float32.
 BANNED_LOGIT = -1e30
 
 
 def fused_rdrop_loss(
-    logits: Tensor, target: Tensor, objective: Objective, reduction: str, num_tokens: int | None
+    logits: Tensor,
+    target: Tensor,
+    objective: Objective,
+    reduction: str,
+    num_tokens: int | None,
+    use_triton: bool = False,
 ) -> RDropLossOutput:
     """The loss from logits (passes*N, V) and target (N,); half precision is computed in float32."""
     kept = non_pad_indices(target, objective.ignore_index, num_tokens)
-    return RDropLossOutput(*_FusedLoss.apply(logits, target, kept, objective, reduction))
+    return RDropLossOutput(*_FusedLoss.apply(logits, target, kept, objective, reduction, use_triton))
 
 
 def fused_linear_rdrop_loss(
@@ -50,10 +61,13 @@ def fused_linear_rdrop_loss(
     objective: Objective,
     reduction: str,
     num_tokens: int | None,
+    use_triton: bool = False,
 ) -> RDropLossOutput:
     """The loss from features (passes*N, D), the output projection (V, D) and its bias (V,) or None."""
     kept = non_pad_indices(target, objective.ignore_index, num_tokens)
-    return RDropLossOutput(*_FusedLinearLoss.apply(features, weight, bias, target, kept, objective, reduction))
+    return RDropLossOutput(
+        *_FusedLinearLoss.apply(features, weight, bias, target, kept, objective, reduction, use_triton)
+    )
 
 
 def non_pad_indices(target: Tensor, ignore_index: int, num_tokens: int | None) -> Tensor:
@@ -82,14 +96,21 @@ class _Totals:
         return loss, sums[1].clone(), sums[2].clone(), sums[3].clone()
 
 
-def loss_of_chunk(logits: Tensor, target: Tensor, objective: Objective, results: Tensor, gradient: bool) -> None:
+def loss_of_chunk(
+    logits: Tensor,
+    target: Tensor,
+    objective: Objective,
+    results: Tensor,
+    gradient: bool,
+    gradient_scale: float = 1.0,
+) -> None:
     """The per-token results of a chunk and, in the place of its logits, the gradient.
 
     Args:
-        logits: (n, m, V) float32 or float64, contiguous. Overwritten: with dL/dlogits if ``gradient``.
+        logits: (n, m, V) float32 or float64, contiguous. Overwritten: with the gradient if that is wanted.
         target: (n,) without padding.
         results: (4, n), filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean).
-        gradient: whether the gradient is wanted.
+        gradient: whether ``gradient_scale`` * dL/dlogits is wanted.
     """
     num_tokens, passes, vocabulary_size = logits.shape
     size = _tokens_of(BLOCK_ELEMENTS, passes, vocabulary_size, logits.device)
@@ -101,6 +122,8 @@ def loss_of_chunk(logits: Tensor, target: Tensor, objective: Objective, results:
         _loss_of_block(
             block, target[part], objective, results[:, part], gradient, probs[: len(block)], products[: len(block)]
         )
+        if gradient and gradient_scale != 1.0:
+            block.mul_(gradient_scale)
 
 
 def _loss_of_block(
@@ -216,18 +239,27 @@ def _tokens_of(elements: dict[str, int], passes: int, vocabulary_size: int, devi
     return max(1, elements.get(device.type, elements["cuda"]) // (passes * vocabulary_size))
 
 
+def _triton_or_torch(use_triton: bool) -> Callable[..., None]:
+    """:func:`loss_of_chunk` or its counterpart of the same signature."""
+    if not use_triton:
+        return loss_of_chunk
+    from rdrop_fairseq.losses.triton_kernels import triton_loss_of_chunk
+
+    # The kernels take (m, n, V), of any strides.
+    return lambda logits, *arguments: triton_loss_of_chunk(logits.transpose(0, 1), *arguments)
+
+
 class _FusedLoss(torch.autograd.Function):
     """From logits; the gradient is one tensor like the logits, scaled in the backward pass."""
 
     @staticmethod
-    def forward(ctx, logits, target, kept, objective, reduction):
+    def forward(ctx, logits, target, kept, objective, reduction, use_triton):
         passes, vocabulary_size = objective.passes, logits.size(1)
-        ctx.passes = passes
+        chunk_loss = _triton_or_torch(use_triton)
         wide = wide_dtype(logits.dtype)
         by_pass = logits.detach().view(passes, -1, vocabulary_size)  # (m, N, V)
         gradient = ctx.needs_input_grad[0]
-        # Float32 also for half precision: at unit scale the small entries of the gradient underflow in fp16,
-        # and the loss scale is known only in the backward pass.
+        # In float32 also for half precision: see FP16_GRADIENT_SCALE.
         result = torch.zeros_like(by_pass, dtype=wide) if gradient else None
         totals = _Totals(target, kept, wide)
         size = chunk_size(passes, vocabulary_size, logits.device)
@@ -235,7 +267,7 @@ class _FusedLoss(torch.autograd.Function):
             rows = kept[start : start + size]
             # Copied token by token, (n, m, V), so that every block of tokens is contiguous.
             chunk = by_pass.transpose(0, 1)[rows].to(wide)
-            loss_of_chunk(chunk, target[rows], objective, totals.rows[:, start : start + size], gradient)
+            chunk_loss(chunk, target[rows], objective, totals.rows[:, start : start + size], gradient, 1.0)
             if gradient:
                 result.index_copy_(1, rows, chunk.transpose(0, 1))
         ctx.save_for_backward(result)
@@ -250,19 +282,22 @@ class _FusedLoss(torch.autograd.Function):
         (gradient,) = ctx.saved_tensors  # (m, N, V)
         # A scalar, or with reduction="none" one factor per token (N,), the same for every pass.
         factor = grad_loss.view(1, -1, 1).to(gradient.dtype)
-        return (gradient * factor).view(-1, gradient.size(2)).to(ctx.dtype), None, None, None, None
+        gradient = (gradient * factor).view(-1, gradient.size(2)).to(ctx.dtype)
+        return gradient, None, None, None, None, None
 
 
 class _FusedLinearLoss(torch.autograd.Function):
     """From features and the output projection; the logits exist only a chunk at a time."""
 
     @staticmethod
-    def forward(ctx, features, weight, bias, target, kept, objective, reduction):
-        ctx.objective, ctx.reduction = objective, reduction
+    def forward(ctx, features, weight, bias, target, kept, objective, reduction, use_triton):
+        ctx.objective, ctx.reduction, ctx.use_triton = objective, reduction, use_triton
         needs = ctx.needs_input_grad[:3]
         # With one upstream gradient per token the weight's gradient cannot be made before they are known.
         eager = any(needs) and reduction == "sum"
-        totals, gradients = _run_chunks(features, weight, bias, target, kept, objective, needs if eager else None)
+        totals, gradients = _run_chunks(
+            features, weight, bias, target, kept, objective, needs if eager else None, use_triton
+        )
         if eager:
             ctx.save_for_backward(*gradients)
         else:
@@ -279,11 +314,12 @@ class _FusedLinearLoss(torch.autograd.Function):
             gradients = [None if g is None else g * grad_loss for g in ctx.saved_tensors]
         else:
             features, weight, bias, target, kept = ctx.saved_tensors
+            needs = ctx.needs_input_grad[:3]
             _, gradients = _run_chunks(
-                features, weight, bias, target, kept, ctx.objective, ctx.needs_input_grad[:3], grad_loss
+                features, weight, bias, target, kept, ctx.objective, needs, ctx.use_triton, grad_loss
             )
         gradients = [None if g is None else g.to(dtype) for g, dtype in zip(gradients, ctx.dtypes)]
-        return (*gradients, None, None, None, None)
+        return (*gradients, None, None, None, None, None)
 
 
 def _run_chunks(
@@ -294,6 +330,7 @@ def _run_chunks(
     kept: Tensor,
     objective: Objective,
     needs_gradient: tuple[bool, bool, bool] | None,
+    use_triton: bool,
     token_factors: Tensor | None = None,
 ) -> tuple[_Totals, list[Tensor | None]]:
     """Project, lose and differentiate chunk by chunk.
@@ -302,12 +339,19 @@ def _run_chunks(
     dtype, None where not needed. ``token_factors`` (N,) multiplies the gradient of each token.
     """
     passes, wide = objective.passes, wide_dtype(features.dtype)
+    chunk_loss = _triton_or_torch(use_triton)
+    # Matrix products in half precision pay on CUDA only; the kernels read and write half precision themselves.
+    # Upstream gradients of single tokens are of unknown size: with them the gradient stays in the wide dtype.
+    product_dtype = features.dtype if token_factors is None and (features.is_cuda or use_triton) else wide
+    chunk_dtype = product_dtype if use_triton else wide
+    scale = FP16_GRADIENT_SCALE if product_dtype == torch.float16 else 1.0
+
     by_pass = features.detach().view(passes, -1, features.size(1))  # (m, N, D)
     # Under autocast the features come in half precision while the parameters are float32.
     weight = weight.detach().to(features.dtype)
     bias = None if bias is None else bias.detach().to(features.dtype)
     needs_features, needs_weight, needs_bias = needs_gradient or (False, False, False)
-    # Accumulated in the wide dtype: for half precision see _FusedLoss.
+    # Sums over the chunks in the wide dtype.
     grad_features = torch.zeros_like(by_pass, dtype=wide) if needs_features else None
     grad_weight = torch.zeros_like(weight, dtype=wide) if needs_weight else None
     grad_bias = torch.zeros_like(bias, dtype=wide) if needs_bias else None
@@ -317,20 +361,39 @@ def _run_chunks(
         rows = kept[start : start + size]  # (n,)
         inputs = by_pass.transpose(0, 1)[rows].view(-1, features.size(1))  # (n*m, D)
         logits = functional.linear(inputs, weight, bias)  # (n*m, V)
-        chunk = logits.to(wide).view(-1, passes, weight.size(0))
-        loss_of_chunk(
-            chunk, target[rows], objective, totals.rows[:, start : start + size], needs_gradient is not None
-        )
+        chunk = logits.to(chunk_dtype).view(-1, passes, weight.size(0))
+        results = totals.rows[:, start : start + size]
+        chunk_loss(chunk, target[rows], objective, results, needs_gradient is not None, scale)
         if needs_gradient is None:
             continue
         if token_factors is not None:
             chunk.mul_(token_factors[rows].to(wide).view(-1, 1, 1))
-        grad_logits = chunk.view(-1, weight.size(0))  # (n*m, V)
+        grad_logits = chunk.view(-1, weight.size(0)).to(product_dtype)  # (n*m, V), times scale
         if needs_features:
-            part = torch.mm(grad_logits, weight.to(wide)).view(-1, passes, features.size(1))  # (n, m, D)
+            part = _wide_product(grad_logits, weight.to(product_dtype)).view(-1, passes, features.size(1))
             grad_features.index_copy_(1, rows, part.transpose(0, 1))
         if needs_weight:
-            grad_weight.addmm_(grad_logits.t(), inputs.to(wide))
+            _add_product(grad_weight, grad_logits.t(), inputs.to(product_dtype))
         if needs_bias:
-            grad_bias += grad_logits.sum(0)
-    return totals, [None if grad_features is None else grad_features.view_as(features), grad_weight, grad_bias]
+            grad_bias += grad_logits.sum(0, dtype=wide)
+    gradients = [None if grad_features is None else grad_features.view_as(features), grad_weight, grad_bias]
+    if scale != 1.0:
+        gradients = [None if gradient is None else gradient.div_(scale) for gradient in gradients]
+    return totals, gradients
+
+
+def _wide_product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right`` without rounding the sums to half precision, where fp16 could also overflow."""
+    if left.dtype == wide_dtype(left.dtype):
+        return torch.mm(left, right)
+    if left.is_cuda and hasattr(torch.ops.aten.mm, "dtype"):  # torch 2.8 and newer
+        return torch.mm(left, right, out_dtype=torch.float32)
+    return torch.mm(left.float(), right.float())
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """``total += left @ right``, for a ``total`` in the wide dtype."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(_wide_product(left, right))

@@ -301,6 +301,11 @@ def test_bad_arguments_name_what_they_saw(change, message):
         rdrop_loss(torch.zeros(12, 11), torch.full((6,), 2), **change)
 
 
+def test_triton_on_a_cpu_is_refused_with_a_remedy():
+    with pytest.raises(ValueError, match="impl='fused'"):
+        rdrop_loss(torch.zeros(12, 11, dtype=torch.float64), torch.full((6,), 2), impl="triton")
+
+
 def test_bad_shapes_name_what_they_saw():
     target = torch.full((6,), 2)
     with pytest.raises(ValueError, match=r"weight.*\(11, 4\)"):

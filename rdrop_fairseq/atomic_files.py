@@ -35,8 +35,10 @@ def atomic_output(path: Union[str, Path]) -> Iterator[Path]:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        # An error about another file (one that the block reads) speaks for itself. A full disk names none.
-        if error.filename is None or str(error.filename) == str(temporary):
+        # An error about another file (one that the block reads) speaks for itself. A full disk names none, or in
+        # a copy both files.
+        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        if not named or str(temporary) in named:
             raise _cannot_write(path, error) from error
         raise
     finally:

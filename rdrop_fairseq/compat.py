@@ -1,23 +1,33 @@
 """The one room that knows about versions of fairseq, torch and numpy."""
 
 import argparse
+import contextlib
 import functools
+import glob
+import logging
 import os
 import pickle
+import re
 import shutil
-from typing import Any, Dict, Union
+from pathlib import Path
+from typing import Any, Dict, Iterator, Union
 
 import torch
 
 from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 
 def prepare_fairseq() -> None:
     """Mend what breaks in fairseq on a current torch; called once, when the plugin is imported."""
     allow_safe_checkpoint_loading()
     _report_broken_checkpoints()
-    _copy_checkpoints_atomically()
+    _write_checkpoints_atomically()
+    _report_unusable_checkpoint_folder()
+    _report_dropped_sentences()
+    _let_nan_detector_finish()
     _let_lstm_encoder_take_unsorted_batches()
     _make_adaptive_softmax_differentiable()
 
@@ -66,6 +76,24 @@ def load_checkpoint(path: Union[str, os.PathLike]) -> Dict[str, Any]:
     return state
 
 
+def save_checkpoint(state: Dict[str, Any], path: Union[str, os.PathLike]) -> None:
+    """Write a checkpoint, which appears under its name when it is complete.
+
+    Raises:
+        UserError: the folder cannot be written (read-only, full); ``path`` is as it was before.
+    """
+    with _checkpoint_output(path) as temporary:
+        try:
+            # Given a name, torch would write it, a temporary one, into the file.
+            with open(temporary, "wb") as stream:
+                torch.save(state, stream)
+        except RuntimeError as error:
+            # On a full disk torch complains of a wrong position in the file, in consequence of the error meant here.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
 def release_criterion_name(name: str) -> bool:
     """Take the criterion ``name`` out of fairseq's registry, if fairseq has one; tells whether it had."""
     from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
@@ -75,16 +103,22 @@ def release_criterion_name(name: str) -> bool:
 
 
 # What torch.load raises for a file that was cut off, is empty, or holds something else.
-_LOADING_ERRORS = (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError)
+_LOADING_ERRORS = (RuntimeError, EOFError, OSError, pickle.UnpicklingError, LookupError, ValueError)
+# How torch names what it refuses to load safely.
+_REFUSED = re.compile(r"GLOBAL (\S+)|unrecognized function (.+)")
 
 
 def _broken_checkpoint(path: str, error: Exception) -> UserError:
-    if "weights_only" in str(error) or "Weights only" in str(error):
+    refused = _REFUSED.search(str(error))
+    if refused:
         return UserError(
-            f"{path} holds objects that are not allowed in a checkpoint loaded safely "
-            f"({str(error).splitlines()[0]}); if you trust its origin, load and save it again with "
-            "torch.load(..., weights_only=False) after removing them"
+            f"{path} holds an object that is not allowed in a checkpoint loaded safely "
+            f"({refused[1] or refused[2]}); if you trust its origin, load it with "
+            "torch.load(..., weights_only=False), remove that and save it again"
         )
+    # An error with a name comes from opening the file, one without from what is in it.
+    if isinstance(error, OSError) and error.filename is not None:
+        return UserError(f"cannot read checkpoint {path}: {error.strerror}; check the path and its permissions")
     return UserError(
         f"checkpoint {path} is incomplete or damaged (probably cut off while it was written or copied); "
         "use another one, such as checkpoint_best.pt, or delete it to start without it"
@@ -111,25 +145,106 @@ def _report_broken_checkpoints() -> None:
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 
 
-def _copy_checkpoints_atomically() -> None:
-    """Replace fairseq's plain copy of a checkpoint to its second name by a copy that appears when complete.
+def _write_checkpoints_atomically() -> None:
+    """Replace fairseq's writing and copying of checkpoints by ones that leave whole files only.
 
-    fairseq writes checkpoint_last.pt as a copy whenever it saves another checkpoint too; a kill in the middle left
-    a truncated file, from which the next start could not resume.
+    fairseq writes checkpoint_last.pt as a plain copy whenever it saves another checkpoint too: a kill in the middle
+    left a truncated file, from which the next start could not resume. On a full disk it left its temporary file.
     """
-    from fairseq import file_io
+    from fairseq import checkpoint_utils, file_io
 
     if file_io.IOPathManager is not None:
         return  # iopath brings its own handlers, also for stores that are not folders
 
+    def torch_persistent_save(obj, filename: str, async_write: bool = False) -> None:
+        save_checkpoint(obj, filename)
+
     def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         if not overwrite and os.path.exists(dst_path):
             return False
-        with atomic_output(dst_path) as temporary:
+        with _checkpoint_output(dst_path) as temporary:
             shutil.copyfile(src_path, temporary)
         return True
 
+    checkpoint_utils.torch_persistent_save = torch_persistent_save
     file_io.PathManager.copy = staticmethod(copy)
+
+
+@contextlib.contextmanager
+def _checkpoint_output(path: Union[str, os.PathLike]) -> Iterator[Path]:
+    """:func:`atomic_output`, which also removes what a killed process left of its attempt at the same file."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+    with atomic_output(path) as temporary:
+        yield temporary
+
+
+def _report_unusable_checkpoint_folder() -> None:
+    """Have fairseq's check of --save-dir end in one line with cause and remedy."""
+    from fairseq import checkpoint_utils
+
+    verify = checkpoint_utils.verify_checkpoint_directory
+    if hasattr(verify, "__wrapped__"):
+        return
+
+    @functools.wraps(verify)
+    def verify_checkpoint_directory(save_dir: str) -> None:
+        try:
+            verify(save_dir)
+        except OSError as error:
+            raise UserError(
+                f"cannot write checkpoints to {save_dir}: {error.strerror}; choose another --save-dir, or free space"
+            ) from error
+
+    checkpoint_utils.verify_checkpoint_directory = verify_checkpoint_directory
+
+
+def _report_dropped_sentences() -> None:
+    """Say when fairseq leaves out the last batch, in training, validation or generation, as newer versions do."""
+    from fairseq.data import data_utils
+
+    batch_by_size = data_utils.batch_by_size
+    if hasattr(batch_by_size, "__wrapped__"):
+        return
+
+    @functools.wraps(batch_by_size)
+    def reporting_batch_by_size(indices, *args, **kwargs):
+        batches = batch_by_size(indices, *args, **kwargs)
+        if hasattr(indices, "__len__"):
+            dropped = len(indices) - sum(len(batch) for batch in batches)
+            if dropped > 0:
+                logger.warning(
+                    f"fairseq leaves out {dropped} of {len(indices)} sentences: its last batch is no multiple of "
+                    "--required-batch-size-multiple (8 unless given); to use all give 1"
+                )
+        return batches
+
+    data_utils.batch_by_size = reporting_batch_by_size
+
+
+def _let_nan_detector_finish() -> None:
+    """Keep fairseq's search for the origin of a NaN from failing, which hid the error that it was to explain.
+
+    torch cannot hook the backward pass of a module whose output holds lists of tensors, as that of an encoder does;
+    "gradients are Nan/Inf" and fp16's "Minimum loss scale reached" ended in a StopIteration.
+    """
+    from fairseq.models import FairseqEncoder
+    from fairseq.nan_detector import NanDetector
+
+    add_hooks = NanDetector.add_hooks
+    if hasattr(add_hooks, "__wrapped__"):
+        return
+
+    @functools.wraps(add_hooks)
+    def add_possible_hooks(self, module):
+        if isinstance(module, FairseqEncoder):
+            self.fhooks.append(module.register_forward_hook(self.fhook_fn))
+        else:
+            add_hooks(self, module)
+
+    NanDetector.add_hooks = add_possible_hooks
 
 
 def _let_lstm_encoder_take_unsorted_batches() -> None:

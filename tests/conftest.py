@@ -3,9 +3,8 @@
 import random
 from pathlib import Path
 
-import pytest
-
 import fairseq_tools
+import pytest
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """What the tests need of fairseq: its real commands, and tasks, models and batches built as its commands build them."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,16 @@ def run(command, *arguments, fails: bool = False, **options) -> subprocess.Compl
 def last_line(text: str) -> str:
     """The last line of an output that is not blank."""
     return [line for line in text.splitlines() if line.strip()][-1]
+
+
+def logged(output: str, tag: str) -> list:
+    """What a run with --log-format json logged under a tag (train_inner, train, valid, ...), without the timings."""
+    timing = re.compile(r"(\w+_)?(wps|ups|wall)")
+    # fairseq-train separates the tag by bars, fairseq-hydra-train puts it into brackets.
+    entries = re.findall(rf"(?:\| |\[){tag}(?: \| |\]\[INFO\] - )(\{{.*\}})$", output, re.MULTILINE)
+    return [
+        {key: value for key, value in json.loads(entry).items() if not timing.fullmatch(key)} for entry in entries
+    ]
 
 
 def training_config(data_bin, *arguments):

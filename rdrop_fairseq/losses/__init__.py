@@ -111,12 +111,13 @@ def _uses_triton(impl: str, rows: Tensor, objective: Objective) -> bool:
     # Here, because importing Triton takes time, and its interpreter has to be chosen before.
     from rdrop_fairseq.losses import triton_kernels
 
-    fits = rows.dtype in triton_kernels.LOGITS_DTYPES and objective.passes <= triton_kernels.MAXIMUM_PASSES
+    passes = objective.passes
+    fits = rows.dtype in triton_kernels.LOGITS_DTYPES and passes <= triton_kernels.MAXIMUM_PASSES
     available = triton_kernels.triton_available(rows.device)
     if impl == "triton" and not (fits and available):
         raise ValueError(
-            f"impl='triton' needs Triton, a CUDA device of capability 8.0 or newer, float16, bfloat16 or float32, and at "
-            f"most {triton_kernels.MAXIMUM_PASSES} passes; got {rows.device}, {rows.dtype} and {objective.passes} passes; "
+            "impl='triton' needs Triton, a CUDA device of capability 8.0 or newer, float16, bfloat16 or float32, and "
+            f"at most {triton_kernels.MAXIMUM_PASSES} passes; got {rows.device}, {rows.dtype}, {passes} passes; "
             "use impl='fused'"
         )
     return fits and available

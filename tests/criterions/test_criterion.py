@@ -4,11 +4,11 @@ import copy
 import logging
 import math
 
+import fairseq_tools
 import pytest
 import torch
 from fairseq.logging import metrics
 
-import fairseq_tools
 from rdrop_fairseq.criterions.output_projection import plain_output_projection
 
 RDROP = "label_smoothed_cross_entropy_with_rdrop"

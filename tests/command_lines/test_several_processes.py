@@ -1,0 +1,107 @@
+"""fairseq-train in two processes, and killed while it writes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fairseq_tools
+import pytest
+import torch
+from training_runs import RDROP, train, train_arguments
+
+from rdrop_fairseq.compat import load_checkpoint
+
+pytestmark = pytest.mark.slow
+
+
+def start(*arguments, log, **options) -> subprocess.Popen:
+    """fairseq-train in the background; its output, both streams, goes to the file ``log``."""
+    command = Path(sys.executable).parent / "fairseq-train"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    with open(log, "wb") as stream:
+        return subprocess.Popen(
+            [str(word) for word in (command, *train_arguments(*arguments, **options))],
+            stdout=stream, stderr=subprocess.STDOUT, env=environment,
+        )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def gold_tokens(entries) -> list:
+    return [int(entry["wpb"]) for entry in entries]
+
+
+def test_two_processes_share_the_batches(data_bin, tmp_path):
+    """An epoch whose number of batches is odd, so that one process ends on an empty one.
+
+    Each update has the tokens of two batches, of one copy each, and the loss per token of one process."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    logs = [tmp_path / "rank0.log", tmp_path / "rank1.log"]
+    arguments = ("--rdrop-alpha", "5", "--max-tokens", "70", "--max-epoch", "1", "--max-update", "0")
+    processes = [
+        start(
+            data_bin, tmp_path / "two", RDROP, *arguments, "--distributed-world-size", "2",
+            "--distributed-rank", str(rank), "--distributed-init-method", address, "--distributed-backend", "gloo",
+            "--ddp-backend", "legacy_ddp", "--distributed-no-spawn", log=log,
+        )  # fmt: skip
+        for rank, log in enumerate(logs)
+    ]
+    try:
+        statuses = [process.wait(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert statuses == [0, 0], "\n".join(log.read_text() for log in logs)
+    alone = train(data_bin, tmp_path / "one", RDROP, *arguments)
+    updates = fairseq_tools.logged(logs[0].read_text(), "train_inner")
+    updates_alone = fairseq_tools.logged(alone.output, "train_inner")
+    assert len(updates_alone) % 2 == 1 and len(updates) == (len(updates_alone) + 1) // 2
+    assert sum(gold_tokens(updates)) == sum(gold_tokens(updates_alone))
+    for entry in updates:
+        assert float(entry["rdrop_kl_loss"]) > 0
+        expected = 2 * float(entry["nll_loss"]) + 5 * float(entry["rdrop_kl_loss"])
+        assert float(entry["loss"]) == pytest.approx(expected, rel=0.03)
+    # The same model to begin with: its first batches differ, its loss per token hardly.
+    assert float(updates[0]["nll_loss"]) == pytest.approx(float(updates_alone[0]["nll_loss"]), rel=0.05)
+    assert fairseq_tools.logged(logs[1].read_text(), "train_inner") == []
+
+
+@pytest.mark.parametrize("file", ["checkpoint_last.pt", "checkpoint_best.pt"])
+def test_killed_while_it_writes(data_bin, tmp_path, file):
+    """A checkpoint is there whole or not at all, and the next start resumes from the last one."""
+    folder = tmp_path / "checkpoints"
+    # Large enough that writing takes a while.
+    size = "--arch transformer --encoder-layers 2 --decoder-layers 2 --encoder-embed-dim 256 --decoder-embed-dim 256"
+    arguments = (data_bin, folder, RDROP, "--rdrop-alpha", "5", "--save-interval-updates", "1")
+    options = {"architecture": size.split()}
+    train(*arguments, "--max-update", "1", **options)
+    partial = f".{file}.*.partial"
+    for _ in range(5):
+        process = start(*arguments, "--max-update", "1000", log=tmp_path / "log", **options)
+        try:
+            while not list(folder.glob(partial)):
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.001)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        if list(folder.glob(partial)):
+            break  # otherwise the file was complete before the signal came
+    else:
+        pytest.fail("the training was never killed while it wrote")
+    for path in folder.glob("*.pt"):
+        state = load_checkpoint(path)
+        assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
+    done = load_checkpoint(folder / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
+    resumed = train(*arguments, "--max-update", str(done + 2), **options)
+    entries = fairseq_tools.logged(resumed.output, "train_inner")
+    assert [int(entry["num_updates"]) for entry in entries] == [done + 1, done + 2]
+    assert list(folder.glob(partial)) == []

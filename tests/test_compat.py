@@ -113,3 +113,14 @@ def test_lstm_encoder_gives_the_same_in_any_order():
     twice = encoder(torch.cat([tokens, tokens]), torch.tensor([4, 3, 4, 3]))
     torch.testing.assert_close(twice[0][:, 2:], once[0])
     torch.testing.assert_close(twice[0][:, :2], once[0])
+
+
+def test_other_errors_of_loading_are_not_called_damage(tmp_path):
+    """A wrong --model-overrides, say, is no fault of the file."""
+    from fairseq import checkpoint_utils
+
+    path = tmp_path / "checkpoint.pt"
+    save(path, extra_state={}, optimizer_history=[], cfg={"model": {"_name": "x"}})
+    with pytest.raises(Exception) as raised:
+        checkpoint_utils.load_checkpoint_to_cpu(str(path), arg_overrides={"model": 3})
+    assert "damaged" not in str(raised.value)

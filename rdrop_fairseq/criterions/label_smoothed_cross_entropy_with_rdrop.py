@@ -61,7 +61,8 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
     ``label_smoothed_cross_entropy`` itself.
 
     Raises:
-        UserError: alpha is negative or not finite, there are fewer than 2 passes, or the label smoothing is no share.
+        UserError: alpha is negative or not finite, there are fewer than 2 passes, the label smoothing is no share, or
+            Triton is asked for without a CUDA device.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             raise UserError(f"--rdrop-passes is {rdrop_passes}; give at least 2 (--rdrop-alpha 0 for one plain pass)")
         if rdrop_alpha > 0 and not 0 <= label_smoothing < 1:
             raise UserError(f"--label-smoothing is {label_smoothing}; give a number from 0 to below 1, for example 0.1")
+        if str(rdrop_impl) == "triton" and not torch.cuda.is_available():
+            raise UserError("--rdrop-impl triton needs a CUDA device and there is none; use auto or fused")
         self.rdrop_alpha = float(rdrop_alpha)
         self.rdrop_passes = int(rdrop_passes)
         self.rdrop_impl = str(rdrop_impl)

@@ -18,8 +18,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.compat import load_checkpoint
+from rdrop_fairseq.compat import load_checkpoint, save_checkpoint
 from rdrop_fairseq.errors import UserError
 
 PathLike = Union[str, Path]
@@ -140,14 +139,7 @@ def write_average(paths: Sequence[PathLike], output: PathLike) -> None:
         raise UserError(
             f"--output {output} is a folder; give the name of a file, such as {output / 'averaged.pt'}"
         )
-    state = average_checkpoints(paths)
-    with atomic_output(output) as temporary:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise UserError(
-                f"cannot write {output} ({str(error).splitlines()[0]}); free space or choose another folder"
-            ) from error
+    save_checkpoint(average_checkpoints(paths), output)
 
 
 class _Summand(NamedTuple):

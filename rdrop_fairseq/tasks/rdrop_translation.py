@@ -6,10 +6,12 @@ from typing import Any
 
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import OmegaConf
 
 from rdrop_fairseq.batching import concatenate_passes
 from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import (
     CRITERION_NAME,
+    HYDRA_CRITERION_NAME,
     LabelSmoothedCrossEntropyWithRDropCriterion,
 )
 from rdrop_fairseq.errors import UserError
@@ -48,7 +50,13 @@ class RDropTranslationTask(TranslationTask):
             ) from error
 
     def build_criterion(self, cfg, *args, **kwargs):
-        """Build the criterion, and remember it so that training can be refused before it starts."""
+        """Build the criterion, and remember it so that training can be refused before it starts.
+
+        The flags of R-Drop, which fairseq-validate takes from the checkpoint, do not stand in the way of another
+        criterion.
+        """
+        if cfg._name not in (CRITERION_NAME, HYDRA_CRITERION_NAME):
+            cfg = OmegaConf.masked_copy(cfg, [key for key in cfg if not key.startswith("rdrop_")])
         self._criterion = super().build_criterion(cfg, *args, **kwargs)
         return self._criterion
 

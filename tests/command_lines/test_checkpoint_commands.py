@@ -93,8 +93,12 @@ def test_validation_of_a_plain_checkpoint(plain_run, data_bin, overrides):
         assert figures[key] == expected[key]
 
 
-def test_validation_of_an_rdrop_checkpoint(rdrop_run, data_bin):
-    figures = validate(data_bin, rdrop_run.folder / "checkpoint_last.pt")
+@pytest.mark.parametrize(
+    "overrides", [(), ("--model-overrides", "{'criterion': {'_name': 'label_smoothed_cross_entropy'}}")],
+    ids=["as it is", "with the plain criterion"],
+)  # fmt: skip
+def test_validation_of_an_rdrop_checkpoint(rdrop_run, data_bin, overrides):
+    figures = validate(data_bin, rdrop_run.folder / "checkpoint_last.pt", *overrides)
     expected = fairseq_tools.logged(rdrop_run.output, "valid")[-1]
     for key in ("valid_loss", "valid_nll_loss", "valid_ppl", "valid_accuracy"):
         assert figures[key] == expected[key]

@@ -1,10 +1,9 @@
-"""The one room that knows about versions of fairseq, torch and numpy."""
+"""Reading and writing fairseq's checkpoints: safely, atomically, and with errors that say what is wrong."""
 
 import argparse
 import contextlib
 import functools
 import glob
-import logging
 import os
 import pickle
 import re
@@ -16,20 +15,6 @@ import torch
 
 from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.errors import UserError
-
-logger = logging.getLogger(__name__)
-
-
-def prepare_fairseq() -> None:
-    """Mend what breaks in fairseq on a current torch; called once, when the plugin is imported."""
-    allow_safe_checkpoint_loading()
-    _report_broken_checkpoints()
-    _write_checkpoints_atomically()
-    _report_unusable_checkpoint_folder()
-    _report_dropped_sentences()
-    _let_nan_detector_finish()
-    _let_lstm_encoder_take_unsorted_batches()
-    _make_adaptive_softmax_differentiable()
 
 
 def allow_safe_checkpoint_loading() -> None:
@@ -67,10 +52,7 @@ def load_checkpoint(path: Union[str, os.PathLike]) -> Dict[str, Any]:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise UserError(f"no checkpoint {path}; give the path of a .pt file that fairseq-train wrote")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _LOADING_ERRORS as error:
-        raise _broken_checkpoint(path, error) from error
+    state = _load_safely(path)
     if not isinstance(state, dict) or "model" not in state:
         raise UserError(f"{path} is not a fairseq checkpoint (no 'model' in it); give a file that fairseq-train wrote")
     return state
@@ -94,12 +76,11 @@ def save_checkpoint(state: Dict[str, Any], path: Union[str, os.PathLike]) -> Non
             raise
 
 
-def release_criterion_name(name: str) -> bool:
-    """Take the criterion ``name`` out of fairseq's registry, if fairseq has one; tells whether it had."""
-    from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
-
-    CRITERION_DATACLASS_REGISTRY.pop(name, None)
-    return CRITERION_REGISTRY.pop(name, None) is not None
+def _load_safely(path: str) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except _LOADING_ERRORS as error:
+        raise _broken_checkpoint(path, error) from error
 
 
 # What torch.load raises for a file that was cut off, is empty, or holds something else.
@@ -125,7 +106,7 @@ def _broken_checkpoint(path: str, error: Exception) -> UserError:
     )
 
 
-def _report_broken_checkpoints() -> None:
+def report_broken_checkpoints() -> None:
     """Have fairseq's loader say in one line which file is damaged; torch names neither file nor remedy."""
     from fairseq import checkpoint_utils
 
@@ -138,14 +119,14 @@ def _report_broken_checkpoints() -> None:
         try:
             return load(path, *args, **kwargs)
         except _LOADING_ERRORS as error:
-            if "out of memory" in str(error):
-                raise
-            raise _broken_checkpoint(path, error) from error
+            # Other steps of loading, such as --model-overrides, raise the same types.
+            _load_safely(path)
+            raise error
 
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 
 
-def _write_checkpoints_atomically() -> None:
+def write_checkpoints_atomically() -> None:
     """Replace fairseq's writing and copying of checkpoints by ones that leave whole files only.
 
     fairseq writes checkpoint_last.pt as a plain copy whenever it saves another checkpoint too: a kill in the middle
@@ -181,7 +162,7 @@ def _checkpoint_output(path: Union[str, os.PathLike]) -> Iterator[Path]:
         yield temporary
 
 
-def _report_unusable_checkpoint_folder() -> None:
+def report_unusable_checkpoint_folder() -> None:
     """Have fairseq's check of --save-dir end in one line with cause and remedy."""
     from fairseq import checkpoint_utils
 
@@ -199,96 +180,3 @@ def _report_unusable_checkpoint_folder() -> None:
             ) from error
 
     checkpoint_utils.verify_checkpoint_directory = verify_checkpoint_directory
-
-
-def _report_dropped_sentences() -> None:
-    """Say when fairseq leaves out the last batch, in training, validation or generation, as newer versions do."""
-    from fairseq.data import data_utils
-
-    batch_by_size = data_utils.batch_by_size
-    if hasattr(batch_by_size, "__wrapped__"):
-        return
-
-    @functools.wraps(batch_by_size)
-    def reporting_batch_by_size(indices, *args, **kwargs):
-        batches = batch_by_size(indices, *args, **kwargs)
-        if hasattr(indices, "__len__"):
-            dropped = len(indices) - sum(len(batch) for batch in batches)
-            if dropped > 0:
-                logger.warning(
-                    f"fairseq leaves out {dropped} of {len(indices)} sentences: its last batch is no multiple of "
-                    "--required-batch-size-multiple (8 unless given); to use all give 1"
-                )
-        return batches
-
-    data_utils.batch_by_size = reporting_batch_by_size
-
-
-def _let_nan_detector_finish() -> None:
-    """Keep fairseq's search for the origin of a NaN from failing, which hid the error that it was to explain.
-
-    torch cannot hook the backward pass of a module whose output holds lists of tensors, as that of an encoder does;
-    "gradients are Nan/Inf" and fp16's "Minimum loss scale reached" ended in a StopIteration.
-    """
-    from fairseq.models import FairseqEncoder
-    from fairseq.nan_detector import NanDetector
-
-    add_hooks = NanDetector.add_hooks
-    if hasattr(add_hooks, "__wrapped__"):
-        return
-
-    @functools.wraps(add_hooks)
-    def add_possible_hooks(self, module):
-        if isinstance(module, FairseqEncoder):
-            self.fhooks.append(module.register_forward_hook(self.fhook_fn))
-        else:
-            add_hooks(self, module)
-
-    NanDetector.add_hooks = add_possible_hooks
-
-
-def _let_lstm_encoder_take_unsorted_batches() -> None:
-    """Have fairseq's LSTM encoder accept a batch concatenated with itself, whose lengths do not decrease.
-
-    It has a parameter for that, but its model does not hand it down. A batch in order goes the old way.
-    """
-    from fairseq.models.lstm import LSTMEncoder
-
-    forward = LSTMEncoder.forward
-    if hasattr(forward, "__wrapped__"):
-        return
-
-    @functools.wraps(forward)
-    def forward_in_any_order(self, src_tokens, src_lengths, enforce_sorted=None):
-        if enforce_sorted is None:
-            enforce_sorted = bool((src_lengths[:-1] >= src_lengths[1:]).all())
-        return forward(self, src_tokens, src_lengths, enforce_sorted=enforce_sorted)
-
-    LSTMEncoder.forward = forward_in_any_order
-
-
-def _make_adaptive_softmax_differentiable() -> None:
-    """Replace an addition in place that keeps fairseq's full adaptive softmax from being differentiated.
-
-    ``get_log_prob`` without a target overwrites the output of a log-softmax, which autograd refuses, so that no
-    criterion on full log-probabilities, fairseq's own included, can train such a model.
-    """
-    from fairseq.modules import AdaptiveSoftmax
-
-    get_log_prob = AdaptiveSoftmax.get_log_prob
-    if hasattr(get_log_prob, "__wrapped__"):
-        return
-
-    @functools.wraps(get_log_prob)
-    def differentiable_get_log_prob(self, input, target):
-        if target is not None or not torch.is_grad_enabled():
-            return get_log_prob(self, input, target)
-        rows = input.reshape(-1, input.size(-1))  # (B*T, D)
-        head = self.lsm(self.head(rows))  # (B*T, cutoff[0] + clusters)
-        parts = [head[:, : self.cutoff[0]]]
-        for number, tail in enumerate(self.tail):
-            cluster = head[:, self.cutoff[0] + number].unsqueeze(1)  # log-probability of the whole cluster
-            parts.append(self.lsm(tail(rows)) + cluster)
-        return torch.cat(parts, dim=1).view(*input.shape[:-1], -1)  # (B, T, V)
-
-    AdaptiveSoftmax.get_log_prob = differentiable_get_log_prob

@@ -1,0 +1,101 @@
+"""Defects of fairseq that training meets: batches left out in silence, two models, the search for a NaN."""
+
+import functools
+import logging
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+
+def report_dropped_sentences() -> None:
+    """Say when fairseq leaves out the last batch, in training, validation or generation, as newer versions do."""
+    from fairseq.data import data_utils
+
+    batch_by_size = data_utils.batch_by_size
+    if hasattr(batch_by_size, "__wrapped__"):
+        return
+
+    @functools.wraps(batch_by_size)
+    def reporting_batch_by_size(indices, *args, **kwargs):
+        batches = batch_by_size(indices, *args, **kwargs)
+        if hasattr(indices, "__len__"):
+            dropped = len(indices) - sum(len(batch) for batch in batches)
+            if dropped > 0:
+                logger.warning(
+                    f"fairseq leaves out {dropped} of {len(indices)} sentences: its last batch is no multiple of "
+                    "--required-batch-size-multiple (8 unless given); to use all give 1"
+                )
+        return batches
+
+    data_utils.batch_by_size = reporting_batch_by_size
+
+
+def let_nan_detector_finish() -> None:
+    """Keep fairseq's search for the origin of a NaN from failing, which hid the error that it was to explain.
+
+    torch cannot hook the backward pass of a module whose output holds lists of tensors, as that of an encoder does;
+    "gradients are Nan/Inf" and fp16's "Minimum loss scale reached" ended in a StopIteration.
+    """
+    from fairseq.models import FairseqEncoder
+    from fairseq.nan_detector import NanDetector
+
+    add_hooks = NanDetector.add_hooks
+    if hasattr(add_hooks, "__wrapped__"):
+        return
+
+    @functools.wraps(add_hooks)
+    def add_possible_hooks(self, module):
+        if isinstance(module, FairseqEncoder):
+            self.fhooks.append(module.register_forward_hook(self.fhook_fn))
+        else:
+            add_hooks(self, module)
+
+    NanDetector.add_hooks = add_possible_hooks
+
+
+def let_lstm_encoder_take_unsorted_batches() -> None:
+    """Have fairseq's LSTM encoder accept a batch concatenated with itself, whose lengths do not decrease.
+
+    It has a parameter for that, but its model does not hand it down. A batch in order goes the old way.
+    """
+    from fairseq.models.lstm import LSTMEncoder
+
+    forward = LSTMEncoder.forward
+    if hasattr(forward, "__wrapped__"):
+        return
+
+    @functools.wraps(forward)
+    def forward_in_any_order(self, src_tokens, src_lengths, enforce_sorted=None):
+        if enforce_sorted is None:
+            enforce_sorted = bool((src_lengths[:-1] >= src_lengths[1:]).all())
+        return forward(self, src_tokens, src_lengths, enforce_sorted=enforce_sorted)
+
+    LSTMEncoder.forward = forward_in_any_order
+
+
+def make_adaptive_softmax_differentiable() -> None:
+    """Replace an addition in place that keeps fairseq's full adaptive softmax from being differentiated.
+
+    ``get_log_prob`` without a target overwrites the output of a log-softmax, which autograd refuses, so that no
+    criterion on full log-probabilities, fairseq's own included, can train such a model.
+    """
+    from fairseq.modules import AdaptiveSoftmax
+
+    get_log_prob = AdaptiveSoftmax.get_log_prob
+    if hasattr(get_log_prob, "__wrapped__"):
+        return
+
+    @functools.wraps(get_log_prob)
+    def differentiable_get_log_prob(self, input, target):
+        if target is not None or not torch.is_grad_enabled():
+            return get_log_prob(self, input, target)
+        rows = input.reshape(-1, input.size(-1))  # (B*T, D)
+        head = self.lsm(self.head(rows))  # (B*T, cutoff[0] + clusters)
+        parts = [head[:, : self.cutoff[0]]]
+        for number, tail in enumerate(self.tail):
+            cluster = head[:, self.cutoff[0] + number].unsqueeze(1)  # log-probability of the whole cluster
+            parts.append(self.lsm(tail(rows)) + cluster)
+        return torch.cat(parts, dim=1).view(*input.shape[:-1], -1)  # (B, T, V)
+
+    AdaptiveSoftmax.get_log_prob = differentiable_get_log_prob

@@ -1,0 +1,1 @@
+"""Corpora: the generated sample corpus, and the preparation of real text."""

@@ -1,0 +1,1 @@
+"""The words: nouns, compounds, adjectives, verbs, names, places and adverbials, as tables."""

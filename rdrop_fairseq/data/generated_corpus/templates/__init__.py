@@ -1,0 +1,1 @@
+"""Sentence templates: functions that write one English sentence and its German translation."""

@@ -8,7 +8,7 @@
 #   --source-lang LANG   the language to translate from (default: en)
 #   --target-lang LANG   the language to translate into (default: de)
 #   --test-set NAME      which test set, without the language, where DIR has several
-#   --vocab-size N       joined BPE sub-words (default: 1000 for the generated corpus, 6000 for real text)
+#   --vocab-size N       joined BPE sub-words (default: 2000 for the generated corpus, 6000 for real text)
 #   --run-dir DIR        where everything goes (default: runs/quickstart, or runs/NAME-SRC-TGT with --data DIR/NAME)
 #   --help               this text
 #
@@ -18,7 +18,7 @@
 # The same command continues after an interruption, and does nothing again that is done. A run folder belongs to one
 # set of options.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
 config=$repository_root/configs/quickstart.args
@@ -59,7 +59,12 @@ while (($# > 0)); do
                 --test-set) test_set=$2 ;;
                 --vocab-size) vocabulary_size=$2 ;;
                 --run-dir) run_directory=$2 ;;
-                --rdrop-*) rdrop_options+=("$argument" "$2") ;;
+                --rdrop-*)
+                    # Here, since the R-Drop run comes after a long baseline.
+                    [[ $argument != --rdrop-alpha || $2 =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] \
+                        || fail "--rdrop-alpha is $2; give a finite number >= 0 (the paper uses 5)"
+                    rdrop_options+=("$argument" "$2")
+                    ;;
             esac
             shift 2
             ;;
@@ -87,7 +92,7 @@ else
     [[ $source_language-$target_language == en-de ]] \
         || fail "the generated corpus is en-de; give --data for $source_language-$target_language"
     run_directory=${run_directory:-$repository_root/runs/quickstart}
-    vocabulary_size=${vocabulary_size:-1000}
+    vocabulary_size=${vocabulary_size:-2000}
 fi
 
 # config_flags SECTION: the flags of a section of the configuration, a word a line.
@@ -134,17 +139,17 @@ describe_settings() {
 }
 settings=$(describe_settings)
 marks=$run_directory/.done
-if [[ -e $run_directory/settings.txt && -n $(ls -A "$marks" 2>/dev/null) ]]; then
+if [[ -e $run_directory/settings.txt ]] && compgen -G "$run_directory/*/checkpoint_*.pt" >/dev/null; then
     if ! difference=$(diff "$run_directory/settings.txt" <(printf '%s\n' "$settings")); then
         fail "$run_directory holds a run with other settings ($(grep -m1 '^<' <<<"$difference" | cut -c3-120) there);" \
             "choose another folder with --run-dir, or delete it"
     fi
 else
-    # Settings with which nothing was completed may be changed, so that a mistake can be corrected.
+    # Settings with which nothing was trained may be changed, so that a mistake can be corrected.
     if [[ -d $run_directory && ! -e $run_directory/settings.txt && -n $(ls -A "$run_directory") ]]; then
         fail "$run_directory has files that are not of this script; choose another folder with --run-dir"
     fi
-    if ! { mkdir -p "$marks" && printf '%s\n' "$settings" >"$run_directory/.settings.partial"; } 2>/dev/null; then
+    if ! { rm -rf "$marks" && mkdir -p "$marks" && printf '%s\n' "$settings" >"$run_directory/.settings.partial"; } 2>/dev/null; then
         fail "cannot write to $run_directory; free space or choose another folder with --run-dir"
     fi
     mv "$run_directory/.settings.partial" "$run_directory/settings.txt"

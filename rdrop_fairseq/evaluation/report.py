@@ -3,10 +3,9 @@ r"""A report on trained systems, as Markdown with figures: ``python -m rdrop_fai
     python -m rdrop_fairseq.evaluation.report --run baseline=runs/baseline --run r-drop=runs/r-drop \
         --scores scores.json --output report
 
-A run's folder holds ``train.log`` (fairseq-train's output with ``--log-format json``) and, if there are any,
-``command.txt`` and ``settings.json``, which are quoted. The scores are those of
-:mod:`rdrop_fairseq.evaluation.score`. Every sentence about the results is made from the numbers, and says no
-more than they do.
+A run's folder holds ``train.log`` (fairseq-train's output with ``--log-format json``) and, if there is one,
+``command.txt``, which is quoted. The scores are those of :mod:`rdrop_fairseq.evaluation.score`. Every sentence about
+the results is made from the numbers, and says no more than they do.
 """
 
 import argparse
@@ -35,18 +34,16 @@ PathLike = Union[str, Path]
 
 LOG_NAME = "train.log"
 COMMAND_NAME = "command.txt"
-SETTINGS_NAME = "settings.json"
 REPORT_NAME = "report.md"
 _SAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training run: its log, and the texts beside it that say how it was made (None if missing)."""
+    """A training run: its log, and the command lines beside it (None if missing)."""
 
     log: TrainingLog
     command: Optional[str]
-    settings: Optional[str]
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,6 @@ def read_run(directory: PathLike) -> Run:
     return Run(
         log=read_training_log(directory / LOG_NAME),
         command=_optional_text(directory / COMMAND_NAME),
-        settings=_optional_text(directory / SETTINGS_NAME),
     )
 
 
@@ -80,6 +76,7 @@ def write_report(
     scores: Optional[PathLike],
     output_directory: PathLike,
     source: Optional[PathLike] = None,
+    data: Optional[str] = None,
 ) -> Path:
     """Write ``report.md`` and its figures.
 
@@ -88,6 +85,7 @@ def write_report(
         scores: the JSON of :mod:`rdrop_fairseq.evaluation.score`; None for a report on training alone.
         output_directory: where the files go; each appears there when it is complete, ``report.md`` last.
         source: the source side of the test set, for the sample translations.
+        data: what the systems were trained on, in words.
 
     Returns:
         The path of ``report.md``.
@@ -103,7 +101,7 @@ def write_report(
     score_report = None if scores is None else read_scores(scores)
     samples = [] if score_report is None else sample_translations(score_report, source)
     figures = plot_training_curves({name: run.log for name, run in contents.items()}, output_directory)
-    text = format_report(contents, score_report, figures, samples)
+    text = format_report(contents, score_report, figures, samples, data)
     path = output_directory / REPORT_NAME
     with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -149,6 +147,7 @@ def format_report(
     scores: Optional[ScoreReport],
     figures: Sequence[Figure],
     samples: Sequence[Sample],
+    data: Optional[str] = None,
 ) -> str:
     """The text of ``report.md``."""
     systems = {} if scores is None else {system.name: system for system in scores.systems}
@@ -157,6 +156,7 @@ def format_report(
         title += f": {scores.source_lang} to {scores.target_lang}"
     parts = [
         [f"# {title}", "", f"Made {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC with {plugin_state()}."],
+        [f"Data: {data}."] if data else [],
         ["## Results", "", *_table(runs, systems), "", *_footnotes(scores)],
         ["## What the numbers say", "", *(f"- {line}" for line in conclusions(runs, scores))],
     ]
@@ -311,9 +311,8 @@ def _sample_lines(samples: Sequence[Sample]) -> List[str]:
 def _command_lines(runs: Mapping[str, Run]) -> List[str]:
     lines = []
     for name, run in runs.items():
-        for label, text in (("command", run.command), ("settings", run.settings)):
-            if text is not None:
-                lines += [f"{name}, {label}:", "", *_fenced(text), ""]
+        if run.command is not None:
+            lines += [f"{name}:", "", *_fenced(run.command), ""]
     return ["## How the systems were trained", "", *lines] if lines else []
 
 
@@ -366,7 +365,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         action="append",
         required=True,
         metavar="NAME=DIR",
-        help=f"a folder with {LOG_NAME} and, if there, {COMMAND_NAME}, {SETTINGS_NAME}; one --run for each",
+        help=f"a folder with {LOG_NAME} and, if there, {COMMAND_NAME}; one --run for each",
     )
     parser.add_argument(
         "--scores", metavar="FILE", help="JSON of python -m rdrop_fairseq.evaluation.score --json"
@@ -374,13 +373,18 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument(
         "--source", metavar="FILE", help="source side of the test set, for the sample translations"
     )
+    parser.add_argument("--data", metavar="TEXT", help="what the systems were trained on, in words")
     parser.add_argument(
         "--output", required=True, metavar="DIR", help=f"folder for {REPORT_NAME} and the figures"
     )
     arguments = parser.parse_args(argv)
     quiet_libraries()
     path = write_report(
-        parse_named_paths(arguments.run, "--run"), arguments.scores, arguments.output, source=arguments.source
+        parse_named_paths(arguments.run, "--run"),
+        arguments.scores,
+        arguments.output,
+        source=arguments.source,
+        data=arguments.data,
     )
     print(f"wrote {path}")
 

@@ -42,7 +42,7 @@ def experiment(tmp_path):
     """Two runs and the scores of their translations: R-Drop's are the better ones by far."""
     write_run(tmp_path / "baseline", [3.0, 2.5, 2.75], command="fairseq-train data-bin --arch transformer\n")
     write_run(tmp_path / "rdrop", [3.5, 2.5, 2.25], seconds_per_update=0.25, kl="0.125")
-    (tmp_path / "rdrop" / "settings.json").write_text('{"alpha": 5, "fence": "```"}\n', encoding="utf-8")
+    (tmp_path / "rdrop" / "command.txt").write_text("fairseq-train --fence ```\n", encoding="utf-8")
     reference = write_lines(tmp_path / "reference.de", REFERENCE)
     worse = [line.replace("hier am", "dort an") for line in REFERENCE]
     worse[0] = REFERENCE[0]
@@ -85,7 +85,7 @@ def test_commands_environment_and_figures(experiment):
     text = make(experiment)
     assert "```text\nfairseq-train data-bin --arch transformer\n```" in text
     # The fence around a text is longer than those inside it.
-    assert '````text\n{"alpha": 5, "fence": "```"}\n````' in text
+    assert "````text\nfairseq-train --fence ```\n````" in text
     for image in ("valid_nll.png", "kl.png"):
         assert f"]({image})" in text and (experiment / "report" / image).is_file()
     assert "valid_bleu.png" not in text and not (experiment / "report" / "valid_bleu.png").exists()

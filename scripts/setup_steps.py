@@ -39,6 +39,8 @@ MODULES = (
 SLOW_MODULES = ("torch", "fairseq")  # importing these two loads every compiled library that tends to break
 PROGRAMS = ("fairseq-preprocess", "fairseq-train", "fairseq-generate")
 EXTRAS = ("", "plot", "test")
+# torch for CUDA asks for one exact version of triton; its CPU builds take any.
+CHOSEN_BY_TORCH = ("torch", "triton")
 
 
 def canonical_name(name: str) -> str:
@@ -134,15 +136,15 @@ def command_installed(name: str) -> None:
 def command_constraints(existing: bool, without: Optional[str]) -> None:
     """Print the pins to install with.
 
-    A torch that is there stays, whichever it is; with ``existing`` so does every other package. The pins of
-    packages that are missing hold on the versions of Python they were tested on.
+    A torch that is there stays, whichever it is, and so does its triton; with ``existing`` so does every other
+    package. The pins of packages that are missing hold on the versions of Python they were tested on.
     """
     installed = installed_versions()
     tested = (3, 11) <= sys.version_info[:2] <= (3, 12)
     for name, pin in read_pins().items():
-        if name == without:
+        if name == without or (without == "torch" and name in CHOSEN_BY_TORCH):
             continue
-        if name in installed and (existing or name == "torch"):
+        if name in installed and (existing or name in CHOSEN_BY_TORCH):
             print(f"{name}=={installed[name]}")
         elif tested:
             print(f"{name}=={pin}")

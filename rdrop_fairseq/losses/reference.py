@@ -62,7 +62,7 @@ def reference_rdrop_loss(logits: Tensor, target: Tensor, objective: Objective, r
         loss=loss if reduction == "none" else loss.sum(),
         nll_loss=nll.detach()[:, keep].mean(0).sum(),
         kl_loss=kl.detach()[keep].sum(),
-        n_correct=hits[:, keep].sum() / passes,
+        n_correct=hits[:, keep].sum(dtype=wide) / passes,
     )
 
 

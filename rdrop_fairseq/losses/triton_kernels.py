@@ -1,6 +1,6 @@
 """The loss of a chunk of logits and its gradient in two Triton kernels, for CUDA devices.
 
-The counterpart of :func:`rdrop_fairseq.losses.fused.loss_of_chunk`: that one goes over the chunk about ten times,
+The counterpart of :func:`rdrop_fairseq.losses.closed_form.loss_of_chunk`: that one goes over the chunk about ten times,
 these read it once for the loss and read and write it once for the gradient. The arithmetic is float32 whatever
 the dtype of the logits. Without Triton this module can be imported but not used; see :func:`triton_available`.
 """
@@ -15,7 +15,7 @@ from typing import Any, Callable
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.fused import BANNED_LOGIT
+from rdrop_fairseq.losses.closed_form import BANNED_LOGIT
 from rdrop_fairseq.losses.objective import Objective
 
 try:

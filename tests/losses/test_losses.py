@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rdrop_fairseq.losses import fused, linear_rdrop_loss, rdrop_loss
+from rdrop_fairseq.losses import closed_form, fused, linear_rdrop_loss, rdrop_loss
 
 PAD = 1
 
@@ -73,7 +73,9 @@ def test_paper_equation_on_hand_computed_values(impl):
 
 
 @pytest.mark.parametrize("passes", [2, 3, 4])
-@pytest.mark.parametrize(("num_tokens", "vocabulary_size"), [(1, 41), (7, 41), (7, 1271), (129, 1271), (7, 32769)])
+@pytest.mark.parametrize(
+    ("num_tokens", "vocabulary_size"), [(1, 41), (7, 41), (129, 41), (7, 1271), (129, 1271), (1, 32769), (7, 32769)]
+)
 def test_fused_equals_reference(num_tokens, vocabulary_size, passes):
     """Loss and all gradients in float64, non-unit upstream gradient. Budget: 1e-12 of the largest value."""
     case = make_case(num_tokens, vocabulary_size, passes)
@@ -123,7 +125,7 @@ def test_chunks_do_not_matter(monkeypatch):
     case = make_case(29, 41, 2)
     whole = run_linear(case, torch.tensor(1.0), impl="fused")
     monkeypatch.setitem(fused.CHUNK_ELEMENTS, "cpu", 2 * 41 * 4)
-    monkeypatch.setitem(fused.BLOCK_ELEMENTS, "cpu", 2 * 41 * 3)
+    monkeypatch.setitem(closed_form.BLOCK_ELEMENTS, "cpu", 2 * 41 * 3)
     assert fused.chunk_size(2, 41, torch.device("cpu")) == 4
     assert_same(run_linear(case, torch.tensor(1.0), impl="fused"), whole, tolerance=1e-14)
 
@@ -157,6 +159,38 @@ def test_error_is_no_larger_than_that_of_plain_torch(runner, dtype):
 
         one_unit = torch.finfo(closed_part.dtype).eps * truth_part.abs().max().item()
         assert error(closed_part) <= error(plain_part) + one_unit
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast(dtype):
+    """Features in half precision, parameters in float32: their gradients are float32 and no less exact than torch's."""
+    features, weight, bias, target = make_case(23, 301, 2, width=8)
+    case = (2 * features.to(dtype), weight.float(), bias.float(), target)
+    truth = run_linear(tuple(t.double() if t.is_floating_point() else t for t in case), torch.tensor(128.0))
+    results = {}
+    for impl in ("reference", "fused"):
+        with torch.autocast("cpu", dtype=dtype):
+            results[impl] = run_linear(case, torch.tensor(128.0), impl=impl)
+        assert [gradient.dtype for gradient in results[impl][1]] == [dtype, torch.float32, torch.float32]
+    # Budget: the error of plain torch, most of it from the rounded logits, plus one unit in the last place of dtype.
+    for part in range(3):
+        plain, closed = ((results[impl][1][part].double() - truth[1][part]).abs().max() for impl in results)
+        assert closed <= plain + torch.finfo(dtype).eps * truth[1][part].abs().max()
+
+
+def test_small_entries_survive_half_precision():
+    """A class that no token has gets a gradient of 1e-7 from each: summed at unit scale in fp16 nothing is left."""
+    features, weight, bias, target = make_case(23, 301, 2, width=8)
+    bias[7] = -14.0
+    target[target == 7] = 8
+    case = (features.half(), weight.half(), bias.half(), target)
+    options = dict(label_smoothing=0.0)
+    truth = run_linear(tuple(t.double() if t.is_floating_point() else t for t in case), torch.tensor(1024.0), **options)
+    actual = run_linear(case, torch.tensor(1024.0), impl="fused", **options)
+    expected = truth[1][1][7]
+    assert 0 < expected.abs().max() / 1024 < 1e-4
+    # Budget: the rounding of fp16, once for the logits (up to 16 here) and once for the result.
+    torch.testing.assert_close(actual[1][1][7].double(), expected, rtol=3e-2, atol=1e-3 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("impl", ["reference", "fused"])

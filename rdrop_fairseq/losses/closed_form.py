@@ -1,0 +1,163 @@
+"""The gradient of the objective in closed form, for one chunk of tokens, in a few passes over memory.
+
+With p_i the distribution of pass i, S = sum_j log p_j and, for the symmetric KL, d_i = m log p_i - S:
+
+    sum_{i<j} 2 J_ij = sum_i E_{p_i}[d_i]
+    dL/dz_i = p_i - eps_i - (1-eps-eps_i) onehot + alpha/(2(m-1)) [ p_i (d_i - E_{p_i} d_i + m) - sum_j p_j ]
+
+and for the forward KL, with i counted from 0, d_i = (m-1-i) log p_i - sum_{j>i} log p_j:
+
+    sum_{i<j} KL(P_i||P_j) = sum_i E_{p_i}[d_i]
+    dL/dz_i = p_i - eps_i - (1-eps-eps_i) onehot + alpha/(m-1) [ p_i (d_i - E_{p_i} d_i + i) - sum_{j<i} p_j ]
+
+Both follow from d log p_i,u / d z_i,v = [u = v] - p_i,v.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rdrop_fairseq.losses.objective import Objective, refuse_banned_columns
+
+# The element-wise steps run on blocks of about this many logits: on a CPU small, so that a dozen steps find the
+# block in the second-level cache; elsewhere large, so that each step fills the device.
+BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
+# Stands for the logit -inf: finite, so that 0 * (m log p - S) is 0 and not NaN, and m times it fits float32.
+BANNED_LOGIT = -1e30
+
+
+def loss_of_chunk(
+    logits: Tensor,
+    target: Tensor,
+    objective: Objective,
+    results: Tensor,
+    gradient: bool,
+    gradient_scale: float = 1.0,
+) -> None:
+    """The per-token results of a chunk and, in the place of its logits, the gradient.
+
+    Args:
+        logits: (n, m, V) float32 or float64, contiguous. Overwritten: with the gradient if that is wanted.
+        target: (n,) without padding.
+        results: (4, n), filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean).
+        gradient: whether ``gradient_scale`` * dL/dlogits is wanted.
+    """
+    num_tokens, passes, vocabulary_size = logits.shape
+    size = tokens_of(BLOCK_ELEMENTS, passes, vocabulary_size, logits.device)
+    # Made once: fresh memory for every block would be paid for in page faults.
+    probs, products = torch.empty_like(logits[:size]), torch.empty_like(logits[:size])
+    for start in range(0, num_tokens, size):
+        block = logits[start : start + size]
+        part = slice(start, start + len(block))
+        _loss_of_block(
+            block, target[part], objective, results[:, part], gradient, probs[: len(block)], products[: len(block)]
+        )
+        if gradient and gradient_scale != 1.0:
+            block.mul_(gradient_scale)
+
+
+def _loss_of_block(
+    logits: Tensor,
+    target: Tensor,
+    objective: Objective,
+    results: Tensor,
+    gradient: bool,
+    probs: Tensor,
+    products: Tensor,
+) -> None:
+    """:func:`loss_of_chunk` in one go, with memory for the probabilities and for products, both (n, m, V)."""
+    num_tokens, passes, vocabulary_size = logits.shape
+    nll_weight, smooth_weight = objective.smoothing_weights(vocabulary_size)
+    ce_weights = logits.new_ones(passes)  # (m,), filled on the device: a copy from the host would wait for it
+    if objective.ce_passes == "first":
+        ce_weights[1:] = 0.0
+    index = target.view(num_tokens, 1, 1).expand(-1, passes, 1)  # (n, m, 1)
+
+    maximum = logits.amax(2, keepdim=True)  # (n, m, 1)
+    results[3] = _hits(logits, maximum, index).sum(1, dtype=results.dtype) / passes
+    logits.sub_(maximum)
+    if smooth_weight == 0:
+        logits.clamp_(min=BANNED_LOGIT)
+    torch.exp(logits, out=probs)
+    normaliser = probs.sum(2, keepdim=True)  # (n, m, 1)
+    probs.div_(normaliser)
+    log_probs = logits.sub_(normaliser.log_())  # in the memory of the logits
+
+    nll = -log_probs.gather(2, index).squeeze(2)  # (n, m)
+    cross_entropy = nll_weight * nll
+    if smooth_weight:
+        smooth = -log_probs.sum(2)
+        if not smooth.is_cuda and torch.isinf(smooth).any():
+            raise refuse_banned_columns()
+        cross_entropy.add_(smooth, alpha=smooth_weight)
+    results[0] = (cross_entropy * ce_weights).sum(1)
+    results[1] = nll.mean(1)
+
+    if passes > 1:
+        distances = _kl_distances(log_probs, objective.kl)  # in the memory of the log-probabilities
+        expectations = torch.mul(probs, distances, out=products).sum(2)  # E_{p_i} d_i (n, m)
+        # The sum over the pairs, twice for the symmetric KL, to their mean.
+        to_mean = 1 / (passes * (passes - 1)) * (1 if objective.kl == "symmetric" else 2)
+        results[2] = expectations.sum(1) * to_mean
+        results[0].add_(results[2], alpha=objective.kl_weight)
+    if not gradient:
+        return
+    if passes == 1 or objective.alpha == 0:
+        torch.mul(probs, ce_weights.unsqueeze(1), out=logits)
+    else:
+        _kl_gradient(distances, probs, expectations, ce_weights, objective)
+    if smooth_weight:
+        logits.sub_(smooth_weight * ce_weights.unsqueeze(1))
+    logits.scatter_add_(2, index, (-nll_weight * ce_weights).view(1, passes, 1).expand(num_tokens, -1, 1))
+
+
+def _hits(logits: Tensor, maximum: Tensor, index: Tensor) -> Tensor:
+    """Whether argmax is the target: (n, m) of booleans. Of equal logits the first counts."""
+    if logits.is_cuda:
+        return logits.argmax(2, keepdim=True).eq(index).squeeze(2)
+    # On a CPU argmax costs as much as the exponential; it is needed only where the target attains the maximum, to
+    # tell whether an earlier class attains it too.
+    hits = logits.gather(2, index).eq(maximum).squeeze(2)
+    hits[hits.clone()] = logits[hits].argmax(1).eq(index.squeeze(2)[hits])
+    return hits
+
+
+def _kl_distances(log_probs: Tensor, kl: str) -> Tensor:
+    """d_i of the formulas above, (n, m, V), written over ``log_probs`` (n, m, V)."""
+    passes = log_probs.size(1)
+    if kl == "symmetric":
+        total = log_probs.sum(1, keepdim=True)  # (n, 1, V)
+        return log_probs.mul_(passes).sub_(total)
+    later = torch.zeros_like(log_probs[:, 0])  # sum_{j>i} log p_j (n, V)
+    for i in reversed(range(passes)):
+        own = log_probs[:, i].clone()
+        log_probs[:, i].mul_(passes - 1 - i).sub_(later)
+        later.add_(own)
+    return log_probs
+
+
+def _kl_gradient(
+    distances: Tensor, probs: Tensor, expectations: Tensor, ce_weights: Tensor, objective: Objective
+) -> None:
+    """Write w_i p_i + c [p_i (d_i - E_i + k_i) - sum p_j] over ``distances`` (n, m, V); ``probs`` is used up.
+
+    w_i is the pass's weight in the cross-entropy; c, k_i and the range of the sum are those of the formulas above.
+    """
+    passes = probs.size(1)
+    symmetric = objective.kl == "symmetric"
+    scale = objective.alpha / ((2 if symmetric else 1) * (passes - 1))
+    constants = float(passes) if symmetric else torch.arange(passes, device=probs.device)
+    shift = (constants - expectations).mul_(scale).add_(ce_weights)  # (n, m)
+    distances.mul_(scale).add_(shift.unsqueeze(2)).mul_(probs)
+    if symmetric:
+        distances.sub_(probs.sum(1, keepdim=True), alpha=scale)
+    else:
+        for i in range(1, passes):
+            distances[:, i].sub_(probs[:, 0], alpha=scale)
+            probs[:, 0].add_(probs[:, i])
+
+
+def tokens_of(elements: dict[str, int], passes: int, vocabulary_size: int, device: torch.device) -> int:
+    """How many tokens have about ``elements`` (by type of device) logits, all passes together; at least 1."""
+    return max(1, elements.get(device.type, elements["cuda"]) // (passes * vocabulary_size))

@@ -51,14 +51,19 @@ def summary(seconds: Dict[str, List[float]], baseline: str) -> List[Dict[str, ob
         rows.append(
             {
                 "variant": name,
-                "median_seconds": round(statistics.median(times), 4),
-                "quantile_10_seconds": round(tenths[0], 4),
-                "quantile_90_seconds": round(tenths[-1], 4),
-                f"times_{baseline}": round(statistics.median(ratios), 3),
+                "median_seconds": _rounded(statistics.median(times)),
+                "quantile_10_seconds": _rounded(tenths[0]),
+                "quantile_90_seconds": _rounded(tenths[-1]),
+                f"times_{baseline}": _rounded(statistics.median(ratios)),
                 "rounds": len(times),
             }
         )
     return rows
+
+
+def _rounded(number: float) -> float:
+    """To four significant digits."""
+    return float(f"{number:.4g}")
 
 
 def extra_memory(program: str, arguments: List[str]) -> float:

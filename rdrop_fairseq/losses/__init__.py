@@ -34,7 +34,7 @@ def rdrop_loss(
 
     Args:
         logits: (passes*N, V), floating point, rows pass after pass: [x; x]. Normalised log-probabilities do as well.
-        target: (N,) int64, the class of each token; ``ignore_index`` marks padding.
+        target: (N,) integers, the class of each token; ``ignore_index`` marks padding.
         alpha: weight of the KL term (the paper's alpha), >= 0.
         passes: the number m of forward passes of each token.
         label_smoothing: fairseq's epsilon.
@@ -54,6 +54,7 @@ def rdrop_loss(
     """
     objective = Objective(alpha, passes, label_smoothing, ignore_index, kl, ce_passes)
     _check("logits", logits, target, objective, impl, reduction, num_tokens)
+    target = target.long()
     if impl == "reference":
         return reference_rdrop_loss(logits, target, objective, reduction)
     use_triton = _uses_triton(impl, logits, objective)
@@ -80,7 +81,7 @@ def linear_rdrop_loss(
     Args:
         features: (passes*N, D), floating point, rows pass after pass.
         weight: (V, D), the output projection.
-        target: (N,) int64.
+        target: (N,) integers.
         bias: (V,) or None.
 
     The other arguments, the result and the errors are those of :func:`rdrop_loss`; ``loss`` is differentiable with
@@ -88,6 +89,7 @@ def linear_rdrop_loss(
     """
     objective = Objective(alpha, passes, label_smoothing, ignore_index, kl, ce_passes)
     _check("features", features, target, objective, impl, reduction, num_tokens)
+    target = target.long()
     if weight.dim() != 2 or weight.size(1) != features.size(1):
         raise ValueError(
             f"weight must be (V, D) with the D of features {tuple(features.shape)}, got {tuple(weight.shape)}"

@@ -111,16 +111,16 @@ class _FusedLoss(torch.autograd.Function):
         passes, vocabulary_size = objective.passes, logits.size(1)
         chunk_loss = _triton_or_torch(use_triton)
         wide = wide_dtype(logits.dtype)
-        by_pass = logits.detach().view(passes, -1, vocabulary_size)  # (m, N, V)
+        by_pass = logits.detach().reshape(passes, -1, vocabulary_size)  # (m, N, V)
         gradient = ctx.needs_input_grad[0]
         # In float32 also for half precision: see FP16_GRADIENT_SCALE.
-        result = torch.zeros_like(by_pass, dtype=wide) if gradient else None
+        result = by_pass.new_zeros(by_pass.shape, dtype=wide) if gradient else None
         totals = _Totals(target, kept, wide)
         size = chunk_size(passes, vocabulary_size, logits.device)
         for start in range(0, kept.size(0), size):
             rows = kept[start : start + size]
             # Copied token by token, (n, m, V), so that every block of tokens is contiguous.
-            chunk = by_pass.transpose(0, 1)[rows].to(wide)
+            chunk = by_pass.transpose(0, 1)[rows].to(wide).contiguous()
             chunk_loss(chunk, target[rows], objective, totals.rows[:, start : start + size], gradient, 1.0)
             if gradient:
                 result.index_copy_(1, rows, chunk.transpose(0, 1))
@@ -136,7 +136,7 @@ class _FusedLoss(torch.autograd.Function):
         (gradient,) = ctx.saved_tensors  # (m, N, V)
         # A scalar, or with reduction="none" one factor per token (N,), the same for every pass.
         factor = grad_loss.view(1, -1, 1).to(gradient.dtype)
-        gradient = (gradient * factor).view(-1, gradient.size(2)).to(ctx.dtype)
+        gradient = (gradient * factor).flatten(0, 1).to(ctx.dtype)
         return gradient, None, None, None, None, None
 
 
@@ -204,19 +204,19 @@ def _run_chunks(
     chunk_dtype = product_dtype if use_triton else wide
     scale = FP16_GRADIENT_SCALE if product_dtype == torch.float16 else 1.0
 
-    by_pass = features.detach().view(passes, -1, features.size(1))  # (m, N, D)
+    by_pass = features.detach().reshape(passes, -1, features.size(1))  # (m, N, D)
     weight = weight.detach().to(input_dtype)
     bias = None if bias is None else bias.detach().to(input_dtype)
     needs_features, needs_weight, needs_bias = needs_gradient or (False, False, False)
     # Sums over the chunks in the wide dtype.
-    grad_features = torch.zeros_like(by_pass, dtype=wide) if needs_features else None
+    grad_features = by_pass.new_zeros(by_pass.shape, dtype=wide) if needs_features else None
     grad_weight = torch.zeros_like(weight, dtype=wide) if needs_weight else None
     grad_bias = torch.zeros_like(bias, dtype=wide) if needs_bias else None
     totals = _Totals(target, kept, wide)
     size = chunk_size(passes, weight.size(0), features.device)
     for start in range(0, kept.size(0), size):
         rows = kept[start : start + size]  # (n,)
-        inputs = by_pass.transpose(0, 1)[rows].view(-1, features.size(1)).to(input_dtype)  # (n*m, D)
+        inputs = by_pass.transpose(0, 1)[rows].reshape(-1, features.size(1)).to(input_dtype)  # (n*m, D)
         logits = functional.linear(inputs, weight, bias)  # (n*m, V)
         chunk = logits.to(chunk_dtype).view(-1, passes, weight.size(0))
         results = totals.rows[:, start : start + size]
@@ -233,7 +233,7 @@ def _run_chunks(
             _add_product(grad_weight, grad_logits.t(), inputs.to(product_dtype))
         if needs_bias:
             grad_bias += grad_logits.sum(0, dtype=wide)
-    gradients = [None if grad_features is None else grad_features.view_as(features), grad_weight, grad_bias]
+    gradients = [None if grad_features is None else grad_features.flatten(0, 1), grad_weight, grad_bias]
     if scale != 1.0:
         gradients = [None if gradient is None else gradient.div_(scale) for gradient in gradients]
     return totals, gradients

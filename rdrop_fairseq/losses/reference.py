@@ -23,7 +23,7 @@ def reference_rdrop_loss(logits: Tensor, target: Tensor, objective: Objective, r
     num_tokens, passes = target.size(0), objective.passes
     vocabulary_size = logits.size(-1)
     wide = logits.dtype if logits.dtype in (torch.float32, torch.float64) else torch.float32
-    log_probs = functional.log_softmax(logits, dim=-1, dtype=wide).view(passes, num_tokens, vocabulary_size)
+    log_probs = functional.log_softmax(logits, dim=-1, dtype=wide).reshape(passes, num_tokens, vocabulary_size)
     keep = target.ne(objective.ignore_index)  # (N,)
     index = target.where(keep, torch.zeros_like(target)).view(1, num_tokens, 1).expand(passes, -1, -1)
 
@@ -57,7 +57,7 @@ def reference_rdrop_loss(logits: Tensor, target: Tensor, objective: Objective, r
         loss = loss + objective.kl_weight * kl
     loss = loss.masked_fill(~keep, 0.0)
     # Hits are counted on the logits as given, as fairseq does: ties go to the first class.
-    hits = logits.detach().view(passes, num_tokens, vocabulary_size).argmax(2).eq(target)  # (passes, N)
+    hits = logits.detach().reshape(passes, num_tokens, vocabulary_size).argmax(2).eq(target)  # (passes, N)
     return RDropLossOutput(
         loss=loss if reduction == "none" else loss.sum(),
         nll_loss=nll.detach()[:, keep].mean(0).sum(),

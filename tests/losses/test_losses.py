@@ -273,6 +273,46 @@ def test_extreme_logits_give_no_nan(dtype):
     assert_same(actual, expected, tolerance=100 * torch.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("runner", [run_linear, run_logits])
+def test_inputs_of_any_layout(runner):
+    """Transposed, strided and expanded tensors, and 32-bit targets, give what contiguous ones give."""
+    generator = torch.Generator().manual_seed(2)
+    target = torch.tensor([3, PAD, 5, 6, 2, 7])
+    strided = (
+        torch.randn(5, 12, generator=generator, dtype=torch.float64).t(),
+        torch.randn(11, 10, generator=generator, dtype=torch.float64)[:, ::2],
+        torch.randn(1, generator=generator, dtype=torch.float64).expand(11),
+    )
+    expected = runner((*(tensor.contiguous() for tensor in strided), target), torch.tensor(2.0), impl="reference")
+    if runner is run_linear:
+        function = lambda *tensors: linear_rdrop_loss(tensors[0], tensors[1], target.int(), tensors[2])  # noqa: E731
+        leaves = [tensor.detach().requires_grad_() for tensor in strided]
+    else:
+        logits = torch.nn.functional.linear(*strided)
+        function = lambda rows: rdrop_loss(rows, target.int())  # noqa: E731
+        leaves = [logits.t().contiguous().t().requires_grad_()]
+    output = function(*leaves)
+    assert_same((output, torch.autograd.grad(output.loss, leaves, torch.tensor(2.0))), expected, tolerance=1e-13)
+
+
+def test_no_tokens_at_all():
+    features, weight, bias, _ = make_case(0, 11, 2)
+    output, gradients = run_linear((features, weight, bias, torch.zeros(0, dtype=torch.long)), torch.tensor(1.0))
+    assert output.loss.item() == 0 and all(gradient.abs().sum() == 0 for gradient in gradients)
+
+
+def test_backward_may_run_twice():
+    for reduction in ("sum", "none"):
+        features, weight, _, target = make_case(6, 11, 2)
+        features.requires_grad_()
+        loss = linear_rdrop_loss(features, weight, target, reduction=reduction).loss
+        first, second = (
+            torch.autograd.grad(loss, features, torch.full_like(loss, factor), retain_graph=True)[0]
+            for factor in (1.0, 2.0)
+        )
+        torch.testing.assert_close(second, 2 * first, rtol=1e-14, atol=0)
+
+
 def test_only_wanted_gradients_are_made():
     features, weight, bias, target = make_case(5, 11, 2)
     weight.requires_grad_()

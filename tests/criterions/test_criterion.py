@@ -283,3 +283,33 @@ def test_bad_alpha_is_refused(data_bin, alpha):
 def test_fewer_than_two_passes_are_refused(data_bin):
     with pytest.raises(ValueError, match="--rdrop-passes is 1"):
         setup(data_bin, "--rdrop-alpha", "5", "--rdrop-passes", "1")
+
+
+@pytest.mark.parametrize("find_unused_parameters", [False, True])
+def test_distributed_data_parallel(data_bin, tmp_path, find_unused_parameters):
+    """Its search for unused parameters takes the projection for one if that is used outside forward."""
+    _, model, _ = setup(data_bin)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        wrapped = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=find_unused_parameters)
+        expected = None if find_unused_parameters else model.decoder.output_projection
+        assert plain_output_projection(wrapped) is expected
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_sharded_parameters_go_by_the_logits(data_bin, tmp_path):
+    """A parameter of which this process holds a part cannot be multiplied with outside its module."""
+    tensor = pytest.importorskip("torch.distributed.tensor")
+    from torch.distributed.device_mesh import init_device_mesh
+
+    _, model, _ = setup(data_bin)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        projection = model.decoder.output_projection
+        mesh = init_device_mesh("cpu", (1,))
+        shard = tensor.distribute_tensor(projection.weight.detach(), mesh, [tensor.Shard(0)])
+        projection.weight = torch.nn.Parameter(shard)
+        assert plain_output_projection(model) is None
+    finally:
+        torch.distributed.destroy_process_group()

@@ -1,6 +1,6 @@
 """``python -m rdrop_fairseq`` prints the directory to give to fairseq's ``--user-dir``::
 
-    fairseq-train DATA-BIN --user-dir "$(python -m rdrop_fairseq)" --task rdrop_translation ...
+fairseq-train DATA-BIN --user-dir "$(python -m rdrop_fairseq)" --task rdrop_translation ...
 """
 
 import argparse

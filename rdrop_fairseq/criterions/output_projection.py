@@ -43,9 +43,7 @@ def plain_output_projection(model: nn.Module) -> Optional[nn.Linear]:
 
 def _inherits(instance: nn.Module, base: type, *names: str) -> bool:
     """Whether ``instance`` uses the methods ``names`` of ``base``: overridden neither in its class nor on itself."""
-    return all(
-        getattr(type(instance), name) is getattr(base, name) and name not in vars(instance) for name in names
-    )
+    return all(getattr(type(instance), name) is getattr(base, name) and name not in vars(instance) for name in names)
 
 
 def _unwrap(model: Any) -> nn.Module:

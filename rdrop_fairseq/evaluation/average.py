@@ -39,9 +39,7 @@ _FLAGS = {
 _SMALLER_IS_BETTER = ("loss", "ppl", "perplexity", "wer", "cer", "ter", "uer")
 
 
-def select_checkpoints(
-    directory: PathLike, kind: str, count: int, upper_bound: Optional[int] = None
-) -> List[Path]:
+def select_checkpoints(directory: PathLike, kind: str, count: int, upper_bound: Optional[int] = None) -> List[Path]:
     """The newest or best ``count`` checkpoints of a run, oldest (or worst of these) first.
 
     Args:
@@ -59,9 +57,7 @@ def select_checkpoints(
     if count < 1:
         raise UserError(f"{_FLAGS[kind]} {count}: give a number of checkpoints of at least 1")
     if kind == "best" and upper_bound is not None:
-        raise UserError(
-            "--checkpoint-upper-bound is for epochs or updates; leave it out with --num-best-checkpoints"
-        )
+        raise UserError("--checkpoint-upper-bound is for epochs or updates; leave it out with --num-best-checkpoints")
     if not directory.is_dir():
         raise UserError(f"no such folder: {directory}; give the --save-dir of a fairseq run as --inputs")
 
@@ -136,9 +132,7 @@ def write_average(paths: Sequence[PathLike], output: PathLike) -> None:
     if any(Path(path).resolve() == output.resolve() for path in paths):
         raise UserError(f"--output {output} is one of the checkpoints to average; choose another name")
     if output.is_dir():
-        raise UserError(
-            f"--output {output} is a folder; give the name of a file, such as {output / 'averaged.pt'}"
-        )
+        raise UserError(f"--output {output} is a folder; give the name of a file, such as {output / 'averaged.pt'}")
     save_checkpoint(average_checkpoints(paths), output)
 
 
@@ -167,9 +161,7 @@ class _ParameterAverage:
                     f"{path}: {name} is no tensor but {type(tensor).__name__}; this model cannot be averaged"
                 )
             if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):
-                raise UserError(
-                    f"{path}: {name} has values that are not numbers (NaN); leave this checkpoint out"
-                )
+                raise UserError(f"{path}: {name} has values that are not numbers (NaN); leave this checkpoint out")
         if self.count == 0:
             self._start(model, path)
         else:
@@ -190,17 +182,14 @@ class _ParameterAverage:
         for name, tensor in model.items():
             groups.setdefault(_memory(name, tensor), []).append(name)
         self.order, self.first_path = list(model), path
-        self.summands = [
-            _Summand(names, _for_sum(model[names[0]]), model[names[0]].dtype) for names in groups.values()
-        ]
+        self.summands = [_Summand(names, _for_sum(model[names[0]]), model[names[0]].dtype) for names in groups.values()]
 
     def _add_next(self, model: Dict[str, Tensor], path: str) -> None:
         different = sorted(set(self.order) ^ set(model))
         if different:
             owner, other = (path, self.first_path) if different[0] in model else (self.first_path, path)
             raise UserError(
-                f"{owner} has the parameter {different[0]} and {other} has not; "
-                "average checkpoints of one model only"
+                f"{owner} has the parameter {different[0]} and {other} has not; average checkpoints of one model only"
             )
         for names, value, data_type in self.summands:
             first = model[names[0]]
@@ -220,9 +209,7 @@ class _ParameterAverage:
                     "average; average other checkpoints"
                 )
 
-    def _check_alike(
-        self, name: str, tensor: Tensor, value: Tensor, data_type: torch.dtype, path: str
-    ) -> None:
+    def _check_alike(self, name: str, tensor: Tensor, value: Tensor, data_type: torch.dtype, path: str) -> None:
         if tensor.shape != value.shape or tensor.dtype != data_type:
             raise UserError(
                 f"{name} is {_describe(tensor.dtype, tensor.shape)} in {path} but "
@@ -239,11 +226,7 @@ def _memory(name: str, tensor: Tensor) -> Any:
 
 
 def _for_sum(tensor: Tensor) -> Tensor:
-    return (
-        tensor.to(torch.float64)
-        if tensor.is_floating_point() and tensor.dtype != torch.float64
-        else tensor.clone()
-    )
+    return tensor.to(torch.float64) if tensor.is_floating_point() and tensor.dtype != torch.float64 else tensor.clone()
 
 
 def _describe(data_type: torch.dtype, shape: Sequence[int]) -> str:
@@ -289,12 +272,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="the checkpoint to write")
     number = parser.add_mutually_exclusive_group()
-    number.add_argument(
-        _FLAGS["epoch"], type=int, metavar="N", help="the last N checkpointE.pt of the folder"
-    )
-    number.add_argument(
-        _FLAGS["update"], type=int, metavar="N", help="the last N checkpoint_E_U.pt of the folder"
-    )
+    number.add_argument(_FLAGS["epoch"], type=int, metavar="N", help="the last N checkpointE.pt of the folder")
+    number.add_argument(_FLAGS["update"], type=int, metavar="N", help="the last N checkpoint_E_U.pt of the folder")
     number.add_argument(
         _FLAGS["best"], type=int, metavar="N", help="the best N checkpoint.best_METRIC_VALUE.pt of the folder"
     )

@@ -111,8 +111,7 @@ def parse_generate_output(
         elif _FINAL.match(line):
             if result_line is not None:
                 raise UserError(
-                    f"{name} holds the output of two runs (two 'Generate ...' lines); "
-                    "write each to a new file"
+                    f"{name} holds the output of two runs (two 'Generate ...' lines); write each to a new file"
                 )
             result_line = line
         else:
@@ -123,13 +122,10 @@ def parse_generate_output(
 
     if not any(sentence.hypotheses for sentence in sentences.values()):
         raise UserError(
-            f"{name} has no hypotheses (D- lines); "
-            "save the whole output of fairseq-generate, made without --quiet"
+            f"{name} has no hypotheses (D- lines); save the whole output of fairseq-generate, made without --quiet"
         )
     if not text.endswith("\n") and _RECORD.match(text[text.rfind("\n") + 1 :]):
-        raise UserError(
-            f"{name} was cut off in its last line; run fairseq-generate again and save its whole output"
-        )
+        raise UserError(f"{name} was cut off in its last line; run fairseq-generate again and save its whole output")
     known_end = result_line is not None or interactive_end or translated is not None
     _check_complete(sentences, name, result_line, known_end or expected_sentences is not None)
     count = len(sentences)
@@ -138,14 +134,11 @@ def parse_generate_output(
             f"{name} holds {count} sentences, but fairseq translated {translated}; run fairseq-generate again"
         )
     if expected_sentences is not None and expected_sentences != count:
-        raise UserError(
-            f"{name} holds {count} sentences instead of {expected_sentences}; {_LOST_SENTENCES_REMEDY}"
-        )
+        raise UserError(f"{name} holds {count} sentences instead of {expected_sentences}; {_LOST_SENTENCES_REMEDY}")
     gap = next((index for index in range(count) if index not in sentences), None)
     if gap is not None:
         raise UserError(
-            f"{name} lacks sentence {gap} (it has {count}, numbered up to {max(sentences)}); "
-            f"{_LOST_SENTENCES_REMEDY}"
+            f"{name} lacks sentence {gap} (it has {count}, numbered up to {max(sentences)}); {_LOST_SENTENCES_REMEDY}"
         )
 
     ordered = [sentences[index] for index in range(count)]
@@ -171,9 +164,7 @@ def _add(sentence: _Sentence, kind: str, content: str, name: str, index: int) ->
     else:
         parts = _score_and_text(content)
         if parts is None:
-            raise UserError(
-                f"{name}: sentence {index} has a damaged {kind}- line; run fairseq-generate again"
-            )
+            raise UserError(f"{name}: sentence {index} has a damaged {kind}- line; run fairseq-generate again")
         if kind == "H":
             sentence.raw_hypotheses += 1
         else:
@@ -192,9 +183,7 @@ def _score_and_text(content: str) -> Optional[str]:
     return text
 
 
-def _check_complete(
-    sentences: Dict[int, _Sentence], name: str, result_line: Optional[str], known_end: bool
-) -> None:
+def _check_complete(sentences: Dict[int, _Sentence], name: str, result_line: Optional[str], known_end: bool) -> None:
     has_references = any(sentence.reference is not None for sentence in sentences.values())
     cut_off = f"{name} was cut off; run fairseq-generate again and save its whole output"
     if has_references and result_line is None:
@@ -219,6 +208,5 @@ def _all_or_none(values: List[Optional[str]]) -> Optional[List[str]]:
 
 def _duplicate(name: str, index: int) -> UserError:
     return UserError(
-        f"{name} holds sentence {index} twice (was output appended to an old file?); "
-        "write each run to a new file"
+        f"{name} holds sentence {index} twice (was output appended to an old file?); write each run to a new file"
     )

@@ -20,18 +20,14 @@ def read_text(path: Union[str, Path]) -> str:
     except IsADirectoryError as error:
         raise UserError(f"{path} is a folder; give the path of a text file") from error
     except OSError as error:
-        raise UserError(
-            f"cannot read {path}: {error.strerror or error}; check the file and its permissions"
-        ) from error
+        raise UserError(f"cannot read {path}: {error.strerror or error}; check the file and its permissions") from error
     if not content.strip():
         raise UserError(f"{path} is empty; give a file that has text in it")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path} is not UTF-8 text (line {line}: {error.reason}); convert it to UTF-8"
-        ) from error
+        raise UserError(f"{path} is not UTF-8 text (line {line}: {error.reason}); convert it to UTF-8") from error
 
 
 def split_lines(text: str) -> List[str]:

@@ -23,9 +23,7 @@ from rdrop_fairseq.errors import UserError
 
 _LINE = re.compile(r"(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S* \| INFO \| \S+ \| )?(\{.*\})\s*")
 # fairseq-train says this once per process, right after its clock was started.
-_PROCESS_START = re.compile(
-    r"(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S* \| .* \| )?training on \d+ devices \(GPUs/TPUs\)"
-)
+_PROCESS_START = re.compile(r"(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S* \| .* \| )?training on \d+ devices \(GPUs/TPUs\)")
 
 
 @dataclass(frozen=True)
@@ -107,14 +105,11 @@ def read_training_log(path: Union[str, Path], subset: str = "valid") -> Training
         # A log may be cut anywhere, also inside a character.
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise UserError(
-            f"cannot read the training log {path}: {error.strerror or error}; check the path"
-        ) from error
+        raise UserError(f"cannot read the training log {path}: {error.strerror or error}; check the path") from error
     log = parse_training_log(text, subset)
     if not (log.training or log.epochs or log.validation):
         raise UserError(
-            f"{path} has no training records; "
-            "train with --log-format json and save the output of fairseq-train there"
+            f"{path} has no training records; train with --log-format json and save the output of fairseq-train there"
         )
     return log
 
@@ -254,9 +249,7 @@ def _join(processes: List[_Process]) -> TrainingLog:
                 records[update] = replace(record, elapsed_seconds=elapsed + record.elapsed_seconds)
         elapsed += process.duration()
     in_order = [[records[update] for update in sorted(records)] for records in everything]
-    return TrainingLog(
-        training=in_order[0], epochs=in_order[1], validation=in_order[2], elapsed_seconds=elapsed
-    )
+    return TrainingLog(training=in_order[0], epochs=in_order[1], validation=in_order[2], elapsed_seconds=elapsed)
 
 
 def _classify(stats: Dict[str, Any], subset: str) -> Tuple[Optional[str], Dict[str, Any]]:

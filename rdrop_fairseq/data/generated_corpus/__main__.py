@@ -14,12 +14,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         description="Write generated English-German text: train, valid and test, each as .en and .de, UTF-8, "
         "one sentence a line. Valid and test hold combinations of words that train does not.",
     )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write; made if missing"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=1, help="equal seeds give equal text (default: %(default)s)"
-    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write; made if missing")
+    parser.add_argument("--seed", type=int, default=1, help="equal seeds give equal text (default: %(default)s)")
     for split, count in (("train", 6000), ("valid", 500), ("test", 500)):
         parser.add_argument(
             f"--{split}-pairs",

@@ -181,9 +181,7 @@ class Clause:
             progressive = self.tense == "perfect progressive" and verb.base != "be"
             return have, f"been {verb.progressive}" if progressive else verb.participle
         if self.passive:
-            return self._be("was" if past else "is"), (
-                "being " * (self.tense == "progressive")
-            ) + verb.participle
+            return self._be("was" if past else "is"), ("being " * (self.tense == "progressive")) + verb.participle
         if verb.base == "be":
             return self._be("was" if past else "is"), ""
         if self.tense == "progressive":
@@ -291,9 +289,7 @@ class Clause:
         """Pronouns; the rest of the middle field; a relative clause that is to follow the whole clause."""
         objects = [item for item in self.objects if not item.phrase.is_relative]
         pronouns = [item for item in objects if item.phrase.is_pronoun]
-        words = [
-            item.phrase.german(item.case) for item in sorted(pronouns, key=lambda item: item.case == DATIVE)
-        ]
+        words = [item.phrase.german(item.case) for item in sorted(pronouns, key=lambda item: item.case == DATIVE)]
         if self.verb.german.reflexive:
             words.insert(0, REFLEXIVE_PRONOUNS[self.subject.german_person])
         others = sorted(

@@ -214,9 +214,7 @@ class ClauseAuthor(PhraseAuthor):
         if choice < 0.7:
             noun = self.pick(BY_KIND["relative"] + BY_KIND["acquaintance"])
             return self.relative(subject if self._shows_sex(subject) else None, noun)
-        return self.noun_phrase(
-            self.pick(BY_KIND["person"]), DEFINITE, plural=self.chance(0.2), adjective=0.3
-        )
+        return self.noun_phrase(self.pick(BY_KIND["person"]), DEFINITE, plural=self.chance(0.2), adjective=0.3)
 
     @staticmethod
     def _shows_sex(subject: Phrase) -> bool:
@@ -247,9 +245,7 @@ class ClauseAuthor(PhraseAuthor):
         occasion = self.pick((("for Christmas", "zu Weihnachten"), ("for Easter", "zu Ostern")))
         clause.adverbials.append(Adverbial(*occasion, MANNER))
 
-    def _motion(
-        self, kind: str, subject: Optional[Phrase], visible: bool, time: float, negated: float
-    ) -> Clause:
+    def _motion(self, kind: str, subject: Optional[Phrase], visible: bool, time: float, negated: float) -> Clause:
         motion = self.pick(MOTIONS)
         while kind == HABIT and motion.verb.english.base in ("move", "return"):
             motion = self.pick(MOTIONS)
@@ -265,9 +261,7 @@ class ClauseAuthor(PhraseAuthor):
             direction = Adverbial("home", "nach Hause", DIRECTION)
         elif destination == "person":
             phrase = NounPhrase(DEFINITE, self.pick(_DOCTORS))
-            direction = Adverbial(
-                f"to {phrase.english()}", with_preposition("zu", phrase.german(DATIVE)), DIRECTION
-            )
+            direction = Adverbial(f"to {phrase.english()}", with_preposition("zu", phrase.german(DATIVE)), DIRECTION)
         else:
             direction = self.direction(DESTINATIONS)
         clause.adverbials.append(direction)
@@ -276,21 +270,15 @@ class ClauseAuthor(PhraseAuthor):
         self.add_time(clause, kind, time, motion.long)
         return clause
 
-    def _placing(
-        self, kind: str, subject: Optional[Phrase], visible: bool, time: float, negated: float
-    ) -> Clause:
+    def _placing(self, kind: str, subject: Optional[Phrase], visible: bool, time: float, negated: float) -> Clause:
         placing = self.pick(PLACINGS)
         is_negated = self.chance(negated)
         possessive = self.chance(0.25)
         subject = subject or self.person(visible or possessive)
         noun = self.pick(placing.things)
         self.combine("object", "put", noun.head)
-        thing = self.object_phrase(
-            noun, "ddiDtn", subject, is_negated, possessive and self._shows_sex(subject)
-        )
-        clause = Clause(
-            subject, placing.put, self.tense(kind, is_negated), [Object(thing, ACCUSATIVE)], (), is_negated
-        )
+        thing = self.object_phrase(noun, "ddiDtn", subject, is_negated, possessive and self._shows_sex(subject))
+        clause = Clause(subject, placing.put, self.tense(kind, is_negated), [Object(thing, ACCUSATIVE)], (), is_negated)
         if clause.tense == "past" and _ambiguous_past(clause):
             clause.tense = "perfect"
         clause.adverbials.append(self.put_where(placing, noun))

@@ -10,8 +10,7 @@ def _table(text: str) -> Dict[str, Dict[str, str]]:
     """Four rows (the cases) of four endings: masculine, feminine, neuter, plural; "-" is no ending."""
     rows = [row.replace("-", " - ").split() for row in text.split("/")]
     return {
-        case: dict(zip("mfnp", ("" if ending == "-" else ending for ending in row)))
-        for case, row in zip(CASES, rows)
+        case: dict(zip("mfnp", ("" if ending == "-" else ending for ending in row))) for case, row in zip(CASES, rows)
     }
 
 
@@ -107,9 +106,7 @@ def german_adjective(text: str) -> GermanAdjective:
     else:
         comparative = attributive + "er"
         needs_e = attributive.endswith(("d", "t", "s", "ß", "z", "sch"))
-        superlative = (
-            (predicative if predicative.endswith(("el", "er")) else attributive) + "e" * needs_e + "st"
-        )
+        superlative = (predicative if predicative.endswith(("el", "er")) else attributive) + "e" * needs_e + "st"
     return GermanAdjective(predicative, attributive, comparative, superlative)
 
 

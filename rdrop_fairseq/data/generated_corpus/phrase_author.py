@@ -54,12 +54,8 @@ _SERVING = frozenset("doctor dentist lawyer teacher gardener guest customer chil
 _WORN_BY_WOMEN = frozenset("dress skirt blouse".split())
 _WORN_IN_PAIRS = frozenset("shoe boot glove sock".split())
 # An opinion stands before the other adjective: a beautiful old house.
-_FIRST_ADJECTIVES = frozenset(
-    "beautiful ugly elegant expensive cheap famous interesting comfortable strange".split()
-)
-_SECOND_ADJECTIVES = frozenset(
-    "old new red blue green white black yellow brown grey young modern round big".split()
-)
+_FIRST_ADJECTIVES = frozenset("beautiful ugly elegant expensive cheap famous interesting comfortable strange".split())
+_SECOND_ADJECTIVES = frozenset("old new red blue green white black yellow brown grey young modern round big".split())
 _AGES = [
     Adjective(name, "", "", german_adjective(german), ())
     for name, german in (
@@ -142,9 +138,7 @@ class PhraseAuthor(Chooser):
 
     def _with_clock(self, adverbial: Adverbial) -> Adverbial:
         english_clock, german_clock = self.clock()
-        return Adverbial(
-            f"{adverbial.english} at {english_clock}", f"{adverbial.german} um {german_clock}", TIME
-        )
+        return Adverbial(f"{adverbial.english} at {english_clock}", f"{adverbial.german} um {german_clock}", TIME)
 
     def _distance(self, kind: str, long: bool) -> Adverbial:
         """three days ago, vor drei Tagen; in three days."""

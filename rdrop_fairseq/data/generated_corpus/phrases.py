@@ -29,9 +29,7 @@ class Noun(NamedTuple):
     english_always_plural: bool = False  # trousers: die Hose
     always_plural: bool = False  # parents: die Eltern
     sex: str = ""  # m, f, or "" where the pronoun would not be clear
-    feminine: Optional[GermanNoun] = (
-        None  # what the German noun is when a pronoun shows that a woman is meant
-    )
+    feminine: Optional[GermanNoun] = None  # what the German noun is when a pronoun shows that a woman is meant
     head: str = ""
     parts: Optional[Pair] = None
 
@@ -305,9 +303,7 @@ class Coordination(Phrase):
 class Fixed(Phrase):
     """A phrase that is the same in every case that it is used in: Deutsch, the date, a sum of money."""
 
-    def __init__(
-        self, english_text: str, german_text: str, definite: bool = False, plural: bool = False
-    ) -> None:
+    def __init__(self, english_text: str, german_text: str, definite: bool = False, plural: bool = False) -> None:
         self._texts = (english_text, german_text)
         self.definite = definite
         self.plural = self.english_plural = plural

@@ -154,8 +154,7 @@ def _fitting(noun_english: str, kind: str) -> Tuple[Adjective, ...]:
     return tuple(
         adjective
         for adjective in ADJECTIVES
-        if (kind in adjective.kinds or noun_english in adjective.kinds)
-        and "-" + noun_english not in adjective.kinds
+        if (kind in adjective.kinds or noun_english in adjective.kinds) and "-" + noun_english not in adjective.kinds
     )
 
 

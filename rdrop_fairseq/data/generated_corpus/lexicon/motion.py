@@ -21,9 +21,7 @@ def _by(*pairs: Tuple[str, str]) -> List[Adverbial]:
 _MANNERS = {
     "-": [],
     "far": _by(("train", "dem Zug"), ("bus", "dem Bus"), ("car", "dem Auto")),
-    "near": _by(
-        ("bus", "dem Bus"), ("taxi", "dem Taxi"), ("tram", "der Straßenbahn"), ("bicycle", "dem Fahrrad")
-    ),
+    "near": _by(("bus", "dem Bus"), ("taxi", "dem Taxi"), ("tram", "der Straßenbahn"), ("bicycle", "dem Fahrrad")),
 }
 _ROWS = """
     go went gone | gehen geht gegangen sein | place person home | -

@@ -444,9 +444,7 @@ def _parse(row: str, kind: str) -> Noun:
         english_always_plural="*" in marks,
         always_plural="+" in marks,
         sex=sex,
-        feminine=GermanNoun(
-            feminine[0], "f", feminine[0], feminine[0] + ("n" if feminine[0][-1] == "e" else "nen")
-        )
+        feminine=GermanNoun(feminine[0], "f", feminine[0], feminine[0] + ("n" if feminine[0][-1] == "e" else "nen"))
         if feminine
         else None,
         head=word,

@@ -31,9 +31,7 @@ _REQUESTED = [
     and frame.verb.english.base
     not in ("take", "make", "ask", "give", "talk", "burn", "hide", "follow", "laugh", "complain", "dream")
 ]
-_PRICED = [
-    noun for kind in ("clothes", "furniture", "device", "instrument", "vehicle") for noun in BY_KIND[kind]
-]
+_PRICED = [noun for kind in ("clothes", "furniture", "device", "instrument", "vehicle") for noun in BY_KIND[kind]]
 _THING_FRAMES = [
     frame
     for frame in verbs.TRANSITIVE
@@ -121,9 +119,7 @@ def with_word(author: ClauseAuthor) -> Pair:
 
 def who(author: ClauseAuthor) -> Pair:
     """Who has found the key: wer."""
-    clause = author.action(
-        author.pick((PAST, PAST, FUTURE, NOW)), PRONOUNS["who"], time=0.5, place=0.4, negated=0
-    )
+    clause = author.action(author.pick((PAST, PAST, FUTURE, NOW)), PRONOUNS["who"], time=0.5, place=0.4, negated=0)
     english, german = clause.in_main()
     return f"{english}?", f"{german}?"
 
@@ -175,9 +171,7 @@ def whither(author: ClauseAuthor) -> Pair:
     if author.chance(0.4):
         subject = author.third_person()
         english = german = ""
-    moves = author.action(
-        author.pick((PAST, NOW, FUTURE)), subject, time=0.5, place=0, negated=0, family="motion"
-    )
+    moves = author.action(author.pick((PAST, NOW, FUTURE)), subject, time=0.5, place=0, negated=0, family="motion")
     moves.adverbials = [item for item in moves.adverbials if item.slot in (TIME, MANNER)]
     question = _ask(author.in_simple_past(moves), ("where", "wohin"))
     if english:
@@ -190,9 +184,7 @@ def how_much(author: ClauseAuthor) -> Pair:
     thing = author.noun_phrase(author.pick(_PRICED), DEFINITE, adjective=0.6, compound=0.5)
     if author.chance(0.6):
         return _ask(Clause(thing, COST, "present"), ("how much", "wie viel"))
-    (adjective, german) = author.pick(
-        (("old", "alt"), ("heavy", "schwer"), ("expensive", "teuer"), ("big", "groß"))
-    )
+    (adjective, german) = author.pick((("old", "alt"), ("heavy", "schwer"), ("expensive", "teuer"), ("big", "groß")))
     return _ask(Clause(thing, IS, "present"), (f"how {adjective}", f"wie {german}"))
 
 

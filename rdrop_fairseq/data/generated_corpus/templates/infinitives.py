@@ -142,9 +142,7 @@ def errand(author: ClauseAuthor) -> Pair:
 def journey(author: ClauseAuthor) -> Pair:
     """is flying to Rome to visit her aunt: um ihre Tante zu besuchen."""
     subject = author.person(visible=True)
-    main = Clause(
-        subject, author.pick((_FLY, _DRIVE)), author.pick(("progressive", "past", "want to", "future"))
-    )
+    main = Clause(subject, author.pick((_FLY, _DRIVE)), author.pick(("progressive", "past", "want to", "future")))
     main.adverbials.append(author.city(DIRECTION) if author.chance(0.7) else author.country(DIRECTION))
     if main.tense in ("past", "future"):
         author.add_time(main, main.tense, 0.5, True)

@@ -209,9 +209,7 @@ def quantity(author: ClauseAuthor) -> Pair:
             f"{english_number} {'glasse' if unit is _GLASS else unit[0]}s",
             f"{german_number} {unit[2]}",
         )
-    amount = Fixed(
-        f"{english} of {stuff.english()}", f"{german} {stuff.german(ACCUSATIVE)}", plural=number > 1
-    )
+    amount = Fixed(f"{english} of {stuff.english()}", f"{german} {stuff.german(ACCUSATIVE)}", plural=number > 1)
     if author.chance(0.3):
         clause = Clause(amount, COST, "present", [Object(Fixed(*_euros(author, 2, 40)), ACCUSATIVE)])
         return clause.in_main()
@@ -219,9 +217,7 @@ def quantity(author: ClauseAuthor) -> Pair:
     clause = Clause(author.person(), BUY if to_go else author.pick((_DRINK, _ORDER)), kind)
     clause.objects.append(Object(amount, ACCUSATIVE))
     author.add_time(clause, kind, 0.6, False)
-    clause.adverbials.append(
-        author.place(("supermarket", "market") if to_go else ("restaurant", "café", "hotel"))
-    )
+    clause.adverbials.append(author.place(("supermarket", "market") if to_go else ("restaurant", "café", "hotel")))
     return clause.in_main()
 
 
@@ -334,9 +330,7 @@ def comparison(author: ClauseAuthor) -> Pair:
     else:
         english = f"as {chosen.english} as {other.english()}"
         german = f"so {chosen.german.predicative} wie {other.german(NOMINATIVE)}"
-    clause = Clause(
-        subject, IS, "present", adverbials=[Adverbial(english, german, PREDICATE)], negated=negated
-    )
+    clause = Clause(subject, IS, "present", adverbials=[Adverbial(english, german, PREDICATE)], negated=negated)
     if subject.english_plural != other.english_plural:
         return comparison(author)
     return clause.in_main()

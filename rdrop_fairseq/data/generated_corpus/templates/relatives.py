@@ -28,8 +28,7 @@ _DATIVE_FRAMES = [frame for frame in verbs.DATIVE_OBJECT if frame.verb.english.b
 _PREPOSITIONAL_FRAMES = [
     frame
     for frame in verbs.PREPOSITIONAL
-    if frame.verb.english.complement in ("about", "of", "interested in")
-    and frame.verb.english.base != "think"
+    if frame.verb.english.complement in ("about", "of", "interested in") and frame.verb.english.base != "think"
 ]
 _SHOW = Verb(english_verb("show showed shown"), german_verb("zeigen"))
 _PLEASE = german_verb("gefallen gefällt gefallen")
@@ -63,9 +62,7 @@ def who(author: ClauseAuthor) -> Pair:
     head.relative = clause.in_final()
     if author.chance(0.3):
         negated = author.chance(0.3)
-        return Clause(
-            author.name(), KNOW_PERSON, "present", [Object(head, ACCUSATIVE)], negated=negated
-        ).in_main()
+        return Clause(author.name(), KNOW_PERSON, "present", [Object(head, ACCUSATIVE)], negated=negated).in_main()
     return author.action(author.kind(), head, time=0.4, place=0.2).in_main()
 
 

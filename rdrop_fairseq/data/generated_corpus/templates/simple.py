@@ -51,23 +51,15 @@ _TASTE = Verb(english_verb("taste"), german_verb("schmecken"))
 _LIKE = english_verb("like")
 _FIT = Verb(english_verb("fit"), german_verb("passen"))
 _OWN_THINGS = tuple(
-    noun
-    for kind in ("clothes", "furniture", "belonging", "device", "vehicle", "instrument")
-    for noun in BY_KIND[kind]
+    noun for kind in ("clothes", "furniture", "belonging", "device", "vehicle", "instrument") for noun in BY_KIND[kind]
 )
-_LIKED = tuple(
-    noun for kind in ("clothes", "furniture", "picture", "story", "outdoors") for noun in BY_KIND[kind]
-)
+_LIKED = tuple(noun for kind in ("clothes", "furniture", "picture", "story", "outdoors") for noun in BY_KIND[kind])
 _TASTED = tuple(noun for kind in ("dish", "drink", "mass food") for noun in BY_KIND[kind])
 _WORN = tuple(noun for noun in BY_KIND["clothes"] if noun.head not in ("scarf", "tie", "belt", "sock"))
 _PARTS = [NOUNS[name] for name in ("roof", "door", "entrance", "window", "wall")]
-_WHOLES = [
-    NOUNS[name] for name in "house school church castle theatre museum hotel library station factory".split()
-]
+_WHOLES = [NOUNS[name] for name in "house school church castle theatre museum hotel library station factory".split()]
 _WORK = next(frame for frame in verbs.INTRANSITIVE if frame.verb.english.base == "work")
-_WAITING = [
-    frame for frame in verbs.TRANSITIVE + verbs.PREPOSITIONAL if frame.verb.english.base in ("wait", "look")
-]
+_WAITING = [frame for frame in verbs.TRANSITIVE + verbs.PREPOSITIONAL if frame.verb.english.base in ("wait", "look")]
 _WAITING = [frame for frame in _WAITING if frame.verb.english.complement == "for"]
 _BEFORE_PREDICATE = (("", ""), ("very", "sehr"), ("too", "zu"), ("", ""))
 _WITHOUT_DEGREE = frozenset(
@@ -75,9 +67,7 @@ _WITHOUT_DEGREE = frozenset(
 )
 _NO_PROFESSION = frozenset("customer tourist president mayor director".split())
 # Verbs whose passive is rare.
-_NO_PASSIVE = frozenset(
-    "take make give wear listen receive miss put bring fetch ask win love need meet".split()
-)
+_NO_PASSIVE = frozenset("take make give wear listen receive miss put bring fetch ask win love need meet".split())
 
 
 _PASSIVE_FRAMES = {
@@ -86,11 +76,7 @@ _PASSIVE_FRAMES = {
         for frame in verbs.TRANSITIVE
         if frame.verb.english.base not in _NO_PASSIVE
         and not set(frame.flags) & {"state", "instrument"}
-        and (
-            "accident" not in frame.flags
-            or kind == PAST
-            and frame.verb.english.base in ("steal", "find", "save")
-        )
+        and ("accident" not in frame.flags or kind == PAST and frame.verb.english.base in ("steal", "find", "save"))
     ]
     for kind in (PAST, NOW, MODAL, FUTURE)
 }
@@ -112,9 +98,7 @@ def everyone_or_nobody(author: ClauseAuthor) -> Pair:
     """Every pupil must learn this poem; no pupil has: jeder, kein."""
     noun = author.pick([item for item in BY_KIND["person"] if item.feminine or item.sex])
     subject = author.noun_phrase(noun, author.pick((EVERY, NO)), adjective=0.15)
-    clause = author.action(
-        author.pick((PAST, HABIT, MODAL, PAST_MODAL)), subject, time=0.3, place=0.4, negated=0
-    )
+    clause = author.action(author.pick((PAST, HABIT, MODAL, PAST_MODAL)), subject, time=0.3, place=0.4, negated=0)
     clause.adverbials = [item for item in clause.adverbials if item.slot != FREQUENCY]
     if clause.tense == "must" and subject.determiner is NO:
         clause.tense = "have to"  # "No pupil must" would be a prohibition.
@@ -181,9 +165,7 @@ def there_is(author: ClauseAuthor) -> Pair:
 
 
 def belongs(author: ClauseAuthor) -> Pair:
-    thing = author.noun_phrase(
-        author.pick(_OWN_THINGS), author.pick((DEFINITE, THIS)), plural=author.chance(0.2)
-    )
+    thing = author.noun_phrase(author.pick(_OWN_THINGS), author.pick((DEFINITE, THIS)), plural=author.chance(0.2))
     owner = author.person(plural=author.chance(0.3))
     negated = owner.definite and author.chance(0.2)
     clause = Clause(thing, BELONG, "present", [Object(owner, DATIVE, "to")], negated=negated)
@@ -202,9 +184,7 @@ def likes(author: ClauseAuthor) -> Pair:
     negated = author.chance(0.25)
     tense = "present" if author.chance(0.7) else "past"
     english = Clause(person, Verb(_LIKE, verb.german), tense, [Object(thing, ACCUSATIVE)], negated=negated)
-    german = Clause(
-        thing, verb, tense, negated=negated, front=Adverbial("", person.german(DATIVE), PREDICATE)
-    )
+    german = Clause(thing, verb, tense, negated=negated, front=Adverbial("", person.german(DATIVE), PREDICATE))
     return english.english(), german.german()
 
 
@@ -222,9 +202,7 @@ def fits(author: ClauseAuthor) -> Pair:
 def is_cold(author: ClauseAuthor) -> Pair:
     """My grandmother is cold: Meiner Großmutter ist kalt."""
     person = author.person()
-    feeling = author.pick(
-        (("cold", "kalt"), ("too warm", "zu warm"), ("too cold", "zu kalt"), ("bored", "langweilig"))
-    )
+    feeling = author.pick((("cold", "kalt"), ("too warm", "zu warm"), ("too cold", "zu kalt"), ("bored", "langweilig")))
     tense = author.pick(("present", "preterite"))
     clause = Clause(person, IS, tense, adverbials=[Adverbial(*feeling, PREDICATE)])
     place = author.place("garden cellar church forest office theatre museum classroom park".split())
@@ -242,9 +220,7 @@ def knows(author: ClauseAuthor) -> Pair:
     elif choice == 1:
         known = author.person_object(subject)
     elif choice == 2:
-        known = author.noun_phrase(
-            author.pick(BY_KIND["story"] + BY_KIND["building"]), author.pick((DEFINITE, THIS))
-        )
+        known = author.noun_phrase(author.pick(BY_KIND["story"] + BY_KIND["building"]), author.pick((DEFINITE, THIS)))
     else:
         known = author.role(plural=False, indefinite=0.3)
     negated = known.definite and author.chance(0.25)
@@ -332,9 +308,7 @@ def profession(author: ClauseAuthor) -> Pair:
     if author.chance(0.6):
         place = author.city(PLACE)
         # A place after the predicate noun belongs to it: Lehrerin in Köln.
-        clause.adverbials = [
-            Adverbial(f"{phrase.english()} {place.english}", f"{german} {place.german}", PREDICATE)
-        ]
+        clause.adverbials = [Adverbial(f"{phrase.english()} {place.english}", f"{german} {place.german}", PREDICATE)]
     return clause.in_main()
 
 

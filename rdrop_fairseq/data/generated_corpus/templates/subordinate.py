@@ -46,16 +46,12 @@ _WHITHER = (
 )
 _GLAD_VERBS = frozenset("invite visit help find win receive save meet repair solve".split())
 _SORRY_VERBS = frozenset("lose forget break destroy throw burn steal".split())
-_GLAD_FRAMES = [
-    frame for frame in verbs.TRANSITIVE + verbs.DATIVE_OBJECT if frame.verb.english.base in _GLAD_VERBS
-]
+_GLAD_FRAMES = [frame for frame in verbs.TRANSITIVE + verbs.DATIVE_OBJECT if frame.verb.english.base in _GLAD_VERBS]
 _SORRY_FRAMES = [frame for frame in verbs.TRANSITIVE if frame.verb.english.base in _SORRY_VERBS]
 _GLAD = (("happy", "glücklich"), ("glad", "froh"), ("satisfied", "zufrieden"))
 _SORRY = (("sad", "traurig"), ("angry", "wütend"), ("disappointed", "enttäuscht"))
 # What makes one buy something, or not.
-_ATTRACTIVE = frozenset(
-    "cheap beautiful practical comfortable elegant warm light modern interesting fast".split()
-)
+_ATTRACTIVE = frozenset("cheap beautiful practical comfortable elegant warm light modern interesting fast".split())
 _REPELLENT = frozenset("expensive big small old ugly heavy short long narrow boring slow".split())
 _BUYABLE = [noun for kind in ("clothes", "furniture", "device", "vehicle") for noun in BY_KIND[kind]] + [
     NOUNS[name] for name in ("bag", "suitcase", "book", "picture", "house", "flat")
@@ -134,9 +130,7 @@ def feeling(author: ClauseAuthor) -> Pair:
     subject = author.person(visible=True)
     glad = author.chance(0.5)
     words = author.pick(_GLAD if glad else _SORRY)
-    main = Clause(
-        subject, IS, author.pick(("present", "preterite")), adverbials=[Adverbial(*words, PREDICATE)]
-    )
+    main = Clause(subject, IS, author.pick(("present", "preterite")), adverbials=[Adverbial(*words, PREDICATE)])
     frame = author.pick(_GLAD_FRAMES if glad else _SORRY_FRAMES)
     same = author.chance(0.4)
     event = author.frame_clause(frame, PAST, _again(subject) if same else author.name(), time=0.4, negated=0)
@@ -205,9 +199,7 @@ def when(author: ClauseAuthor) -> Pair:
     """When the sun shines, as a rule: wenn; when he was young: als."""
     if author.chance(0.5):
         premise = weather(author, "present", author.chance(0.5))
-        return _lead(
-            ("when", "wenn"), premise, author.action(HABIT, time=0, place=0.5, negated=0.1, states=False)
-        )
+        return _lead(("when", "wenn"), premise, author.action(HABIT, time=0, place=0.5, negated=0.1, states=False))
     subject = author.person(visible=True, plural=False)
     if author.chance(0.5):
         words = author.pick(_CHILDHOOD)

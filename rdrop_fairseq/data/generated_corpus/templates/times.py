@@ -151,9 +151,7 @@ def opening_hours(author: ClauseAuthor) -> Pair:
     """From nine o'clock to half past six: von neun Uhr bis halb sieben."""
     place = author.noun_phrase(author.pick(_OPEN), DEFINITE)
     (start, german_start), (end, german_end) = author.clock((7, 8, 9, 10)), author.clock((4, 5, 6, 12))
-    hours = Adverbial(
-        f"open from {start} to {end}", f"von {german_start} bis {german_end} geöffnet", PREDICATE
-    )
+    hours = Adverbial(f"open from {start} to {end}", f"von {german_start} bis {german_end} geöffnet", PREDICATE)
     day = Adverbial(*author.pick(_DAYS["present"]), TIME)
     clause = Clause(place, IS, "present", adverbials=[hours, day])
     if author.chance(0.4):
@@ -244,9 +242,7 @@ def floor(author: ClauseAuthor) -> Pair:
 def today_is(author: ClauseAuthor) -> Pair:
     """Today is the twenty-first of June: Heute ist der einundzwanzigste Juni."""
     english, german = _named_day(author, author.integer(1, 12), "e")
-    start = author.pick(
-        (("today is", "heute ist"), ("tomorrow is", "morgen ist"), ("yesterday was", "gestern war"))
-    )
+    start = author.pick((("today is", "heute ist"), ("tomorrow is", "morgen ist"), ("yesterday was", "gestern war")))
     if author.chance(0.5):
         weekday = author.pick(WEEKDAYS)
         english, german = f"{weekday[0]}, the {english}", f"{weekday[1]}, der {german}"

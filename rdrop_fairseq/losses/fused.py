@@ -11,16 +11,18 @@ from __future__ import annotations
 from typing import Callable
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rdrop_fairseq.losses.closed_form import loss_of_chunk, tokens_of
 from rdrop_fairseq.losses.objective import Objective, RDropLossOutput
 
-# The matrix products run on chunks of about this many logits (all passes together): large, because every chunk adds
-# to the whole gradient of the projection. 2**24 float32 logits are 64 MiB, 2**26 are 256 MiB.
-CHUNK_ELEMENTS = {"cpu": 2**24, "cuda": 2**26}
+# The matrix products run on chunks of at most this many rows, all passes together: many, because every chunk adds to
+# the whole gradient of the projection; on a CPU no more, because memory that is fresh, and not in the cache, costs
+# more than that.
+CHUNK_ROWS = {"cpu": 768, "cuda": 8192}
+# No chunk is larger than this many logits: 2**25 in float32 are 128 MiB.
+CHUNK_ELEMENTS = {"cpu": 2**25, "cuda": 2**26}
 # The gradient with respect to fp16 logits is held times this: its small entries (label smoothing alone gives
 # 0.1 / 32768) would lose digits or underflow, and the loss scale of the trainer is known only in the backward pass.
 # The largest, about 1 + alpha * |log p_i - log p_j|, stays far below the largest fp16 number, 65504.
@@ -90,7 +92,8 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def chunk_size(passes: int, vocabulary_size: int, device: torch.device) -> int:
     """How many tokens make a chunk."""
-    return tokens_of(CHUNK_ELEMENTS, passes, vocabulary_size, device)
+    rows = CHUNK_ROWS.get(device.type, CHUNK_ROWS["cuda"])
+    return max(1, min(rows // passes, tokens_of(CHUNK_ELEMENTS, passes, vocabulary_size, device)))
 
 
 def _triton_or_torch(use_triton: bool) -> Callable[..., None]:
@@ -213,11 +216,13 @@ def _run_chunks(
     grad_weight = torch.zeros_like(weight, dtype=wide) if needs_weight else None
     grad_bias = torch.zeros_like(bias, dtype=wide) if needs_bias else None
     totals = _Totals(target, kept, wide)
-    size = chunk_size(passes, weight.size(0), features.device)
-    for start in range(0, kept.size(0), size):
+    size = min(kept.size(0), chunk_size(passes, weight.size(0), features.device))
+    # One piece of memory for all chunks: two of them at a time would double the peak.
+    memory = weight.new_empty(size * passes, weight.size(0))
+    for start in range(0, kept.size(0), max(1, size)):
         rows = kept[start : start + size]  # (n,)
         inputs = by_pass.transpose(0, 1)[rows].reshape(-1, features.size(1)).to(input_dtype)  # (n*m, D)
-        logits = functional.linear(inputs, weight, bias)  # (n*m, V)
+        logits = _project(inputs, weight, bias, memory[: len(inputs)])  # (n*m, V)
         chunk = logits.to(chunk_dtype).view(-1, passes, weight.size(0))
         results = totals.rows[:, start : start + size]
         chunk_loss(chunk, target[rows], objective, results, needs_gradient is not None, scale)
@@ -237,6 +242,13 @@ def _run_chunks(
     if scale != 1.0:
         gradients = [None if gradient is None else gradient.div_(scale) for gradient in gradients]
     return totals, gradients
+
+
+def _project(inputs: Tensor, weight: Tensor, bias: Tensor | None, memory: Tensor) -> Tensor:
+    """``functional.linear`` into ``memory``."""
+    if bias is None:
+        return torch.mm(inputs, weight.t(), out=memory)
+    return torch.addmm(bias, inputs, weight.t(), out=memory)
 
 
 def _autocast_dtype(features: Tensor) -> torch.dtype:

@@ -2,87 +2,96 @@
 
     python scripts/benchmarks/loss_layer.py --tokens 1024 --vocabulary 32768 --features 512 --output loss_layer.csv
 
-``products`` is the floor: the three matrix products that no implementation can do without.
+``products`` is the floor: the three matrix products that no implementation can do without. ``fairseq`` is fairseq's
+own criterion after a linear layer; ``reference``, ``fused`` and (on CUDA) ``triton`` are those of this package.
+Several values of an option make a grid.
 """
 
-from types import SimpleNamespace
-from typing import Callable, Dict
+import argparse
+import itertools
+from typing import Callable, Dict, List
 
 import torch
 import torch.nn.functional as functional
-from fairseq import utils
-from fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import RdropLabelSmoothedCrossEntropyCriterion
-from measuring import benchmark_parser, extra_memory, print_extra_memory, summary, time_in_rounds, write_rows
+from measuring import (
+    DTYPES,
+    benchmark_parser,
+    check_device,
+    print_extra_memory,
+    run_apart,
+    summary,
+    time_in_rounds,
+    write_rows,
+)
+from peers import ALPHA, LABEL_SMOOTHING, fairseqs_own_loss, three_products
 
 from rdrop_fairseq.losses import linear_rdrop_loss
 
-PADDING, ALPHA, LABEL_SMOOTHING = 1, 5.0, 0.1
+PADDING = 1
+VARIANTS = ("products", "fairseq", "reference", "fused", "triton")
 
 
-class _Model:
-    """What fairseq's criterion asks of a model: probabilities from logits, in float32 as fairseq makes them."""
-
-    @staticmethod
-    def get_normalized_probs(net_output, log_probs):
-        return (utils.log_softmax if log_probs else utils.softmax)(net_output[0], dim=-1)
-
-    @staticmethod
-    def get_targets(sample, net_output):
-        return sample["target"]
+def available_variants(device: str) -> List[str]:
+    """The variants that run on ``device``."""
+    return [name for name in VARIANTS if name != "triton" or device == "cuda"]
 
 
-def make_variants(num_tokens: int, vocabulary_size: int, width: int) -> Dict[str, Callable[[], None]]:
-    """The variants by name, on the same random features, projection and targets."""
+def make_variant(
+    name: str, num_tokens: int, vocabulary_size: int, width: int, device: str, dtype: torch.dtype
+) -> Callable[[], None]:
+    """A call of the variant, on random features, projection and targets that are the same for every variant."""
     torch.manual_seed(0)
-    features = torch.randn(2 * num_tokens, width, requires_grad=True)
-    weight = (torch.randn(vocabulary_size, width) * width**-0.5).requires_grad_()
-    target = torch.randint(4, vocabulary_size, (num_tokens,))
-    task = SimpleNamespace(target_dictionary=SimpleNamespace(pad=lambda: PADDING))
-    fairseqs_own = RdropLabelSmoothedCrossEntropyCriterion(task, False, LABEL_SMOOTHING, rdrop_alpha=ALPHA)
+    features = torch.randn(2 * num_tokens, width).to(device, dtype).requires_grad_()
+    weight = (torch.randn(vocabulary_size, width) * width**-0.5).to(device, dtype).requires_grad_()
+    target = torch.randint(4, vocabulary_size, (num_tokens,)).to(device)
 
     def products() -> None:
         with torch.no_grad():
-            logits = torch.mm(features, weight.t())
-            torch.mm(logits, weight)
-            torch.mm(logits.t(), features)
-
-    def backward(loss: torch.Tensor) -> None:
-        torch.autograd.grad(loss, (features, weight))
+            three_products(features, weight)
 
     def fairseq() -> None:
-        logits = functional.linear(features, weight).view(2, num_tokens, -1)
-        backward(fairseqs_own.compute_loss(_Model, (logits,), {"target": target.view(1, -1)})[0])
+        loss = fairseqs_own_loss(functional.linear(features, weight), target, PADDING)
+        torch.autograd.grad(loss, (features, weight))
 
-    def rdrop(impl: str) -> Callable[[], None]:
-        options = dict(alpha=ALPHA, label_smoothing=LABEL_SMOOTHING, ignore_index=PADDING, impl=impl)
-        return lambda: backward(linear_rdrop_loss(features, weight, target, **options).loss)
+    def rdrop() -> None:
+        options = dict(alpha=ALPHA, label_smoothing=LABEL_SMOOTHING, ignore_index=PADDING, num_tokens=num_tokens)
+        loss = linear_rdrop_loss(features, weight, target, impl=name, **options).loss
+        torch.autograd.grad(loss, (features, weight))
 
-    return {"products": products, "fairseq": fairseq, "reference": rdrop("reference"), "fused": rdrop("fused")}
+    return {"products": products, "fairseq": fairseq}.get(name, rdrop)
+
+
+def measure(options: argparse.Namespace, setting: Dict[str, int]) -> List[Dict[str, object]]:
+    """The rows of one point of the grid."""
+    names = available_variants(options.device)
+    setup = (*setting.values(), options.device, DTYPES[options.dtype])
+    seconds = time_in_rounds({name: make_variant(name, *setup) for name in names}, options.rounds, options.device)
+    rows = []
+    for row in summary(seconds, "products"):
+        flags = {**setting, "memory-of": row["variant"], "threads": options.threads}
+        flags.update(device=options.device, dtype=options.dtype)
+        arguments = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+        place = {"device": options.device, "dtype": options.dtype}
+        rows.append({**setting, **place, **row, "extra_MiB": run_apart(__file__, arguments)})
+    return rows
 
 
 def main() -> None:
     """The command line."""
     parser = benchmark_parser(__doc__.splitlines()[0], rounds=5)
-    parser.add_argument("--tokens", type=int, default=1024, help="target tokens N (default: %(default)s)")
-    parser.add_argument("--vocabulary", type=int, nargs="+", default=[32768], help="V (default: %(default)s)")
-    parser.add_argument("--features", type=int, nargs="+", default=[512], help="D (default: %(default)s)")
-    parser.add_argument("--memory-of", help="only print the extra memory of this variant in MiB, for the first V and D")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[1024], help="target tokens N (default: 1024)")
+    parser.add_argument("--vocabulary", type=int, nargs="+", default=[32768], help="V (default: 32768)")
+    parser.add_argument("--features", type=int, nargs="+", default=[512], help="D (default: 512)")
+    parser.add_argument("--memory-of", help="only print the extra memory of this variant in MiB, for the first setting")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    check_device(options)
+    grid = itertools.product(options.tokens, options.vocabulary, options.features)
+    settings = [dict(zip(("tokens", "vocabulary", "features"), point)) for point in grid]
     if options.memory_of:
-        variants = make_variants(options.tokens, options.vocabulary[0], options.features[0])
-        print_extra_memory(variants[options.memory_of])
+        setup = (*settings[0].values(), options.device, DTYPES[options.dtype])
+        print_extra_memory(make_variant(options.memory_of, *setup), options.device)
         return
-    rows = []
-    for vocabulary_size in options.vocabulary:
-        for width in options.features:
-            setting = {"tokens": options.tokens, "vocabulary": vocabulary_size, "features": width}
-            seconds = time_in_rounds(make_variants(*setting.values()), options.rounds)
-            for row in summary(seconds, "products"):
-                arguments = ["--memory-of", row["variant"], "--threads", str(options.threads)]
-                arguments += [word for name, value in setting.items() for word in (f"--{name}", str(value))]
-                rows.append({**setting, **row, "extra_MiB": extra_memory(__file__, arguments)})
-    write_rows(rows, options.output)
+    write_rows([row for setting in settings for row in measure(options, setting)], options.output)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,25 @@ def read_lines(path: Path) -> Iterator[str]:
     Raises:
         UserError: the file is missing or not UTF-8.
     """
-    number = 0
     try:
         with open(path, "rb") as stream:
             # Bytes, because text mode would end lines at a lone CR as well, which other tools do not.
             for number, line in enumerate(stream, start=1):
-                yield line.rstrip(b"\n").rstrip(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file to UTF-8") from error
+                yield decode_line(line, number, path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give an existing, readable file") from error
+
+
+def decode_line(line: bytes, number: int, path: Path) -> str:
+    """A line without its end, as :func:`read_lines` gives it; ``number`` counts from 1.
+
+    Raises:
+        UserError: it is not UTF-8.
+    """
+    try:
+        return line.rstrip(b"\n").rstrip(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file to UTF-8") from error
 
 
 def normalised_lines(path: Path) -> Iterator[str]:

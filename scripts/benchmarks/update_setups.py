@@ -100,6 +100,10 @@ def make_update(
         }[variant]
         criterion = criterion_class(task, False, peers.LABEL_SMOOTHING)
     trainer = Trainer(config, task, model, criterion)
+    if any(data.glob("train.*.idx")):
+        task.load_dataset("train")
+    else:
+        task.datasets["train"] = random_sentences(task, 4 * max_tokens)
     samples = make_batches(task, max_tokens, batches)
 
     def update() -> None:
@@ -113,10 +117,6 @@ def make_update(
 
 def make_batches(task: Any, max_tokens: int, count: int) -> List[Dict[str, Any]]:
     """``count`` batches of fairseq's making, of sentences of similar length each: from the short to the long."""
-    try:
-        task.load_dataset("train")
-    except FileNotFoundError:
-        task.datasets["train"] = _random_sentences(task, 4 * max_tokens)
     dataset = task.dataset("train")
     iterator = task.get_batch_iterator(dataset, max_tokens=max_tokens, max_positions=task.max_positions(), seed=1)
     samples = list(iterator.frozen_batches)
@@ -126,7 +126,7 @@ def make_batches(task: Any, max_tokens: int, count: int) -> List[Dict[str, Any]]
     return [dataset.collater([dataset[index] for index in batch]) for batch in chosen]
 
 
-def _random_sentences(task: Any, num_tokens: int) -> Any:
+def random_sentences(task: Any, num_tokens: int) -> Any:
     """Pairs of random sentences, about so many target tokens."""
     from fairseq.data import LanguagePairDataset, ListDataset
 

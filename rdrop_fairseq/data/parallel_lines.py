@@ -1,0 +1,177 @@
+"""Every line of a large file through a function: on several cores, in order, in memory that does not grow with it."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import BinaryIO, Callable, Deque, Iterator, List, Optional, Tuple
+
+from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.data.parallel_text import decode_line
+from rdrop_fairseq.errors import UserError
+
+LineFunction = Callable[[str], str]
+# Enough that handing them to a worker costs nothing beside the work, few enough to keep all busy until the end.
+LINES_PER_CHUNK = 2000
+# Chunks that wait for a worker or to be written, for each worker: what bounds the memory.
+CHUNKS_PER_WORKER = 3
+SECONDS_BETWEEN_REPORTS = {True: 0.5, False: 15.0}  # on a terminal, in a log
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_lines(
+    make_function: Callable[..., LineFunction],
+    arguments: Tuple,
+    source: Path,
+    destination: Path,
+    workers: Optional[int] = None,
+) -> int:
+    """Write ``make_function(*arguments)(line)`` for every line of ``source`` to ``destination``.
+
+    Args:
+        make_function: a function of a module; called once in each worker.
+        arguments: what can be pickled.
+        source: UTF-8; its lines are those of :func:`rdrop_fairseq.data.parallel_text.read_lines`.
+        destination: appears when it is complete.
+        workers: processes; None takes all cores. The output does not depend on it.
+
+    Returns:
+        The number of lines.
+
+    Raises:
+        UserError: ``source`` is missing or not UTF-8, or a worker was killed.
+    """
+    workers = available_cores() if workers is None else workers
+    if workers < 1:
+        raise UserError(f"--workers is {workers}; give a number of at least 1")
+    count = 0
+    try:
+        with open(source, "rb") as stream, atomic_output(destination) as temporary, open(temporary, "wb") as output:
+            progress = _Progress(str(destination), os.fstat(stream.fileno()).st_size)
+            for lines, size, text in _mapped_chunks(make_function, arguments, stream, source, workers):
+                output.write(text)
+                count += lines
+                progress.advance(lines, size)
+            progress.finish()
+    except OSError as error:
+        raise UserError(f"cannot read {source}: {error.strerror}; give an existing, readable file") from error
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"a worker that read {source} was killed (out of memory?); try again with fewer --workers"
+        ) from error
+    return count
+
+
+_Chunk = Tuple[int, List[bytes]]  # the number of its first line, from 1, and the lines
+_Result = Tuple[int, int, bytes]  # how many lines, how many bytes they were, and what they became
+
+
+def _mapped_chunks(
+    make_function: Callable[..., LineFunction], arguments: Tuple, stream: BinaryIO, source: Path, workers: int
+) -> Iterator[_Result]:
+    if workers == 1:
+        function = make_function(*arguments)
+        for chunk in _chunks(stream):
+            yield _map_chunk(function, source, chunk)
+        return
+    # Forked workers share the modules that are loaded already: a new interpreter would import them again.
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(), make_function, arguments, source)
+    ) as pool:
+        waiting: Deque[Future] = collections.deque()
+        try:
+            for chunk in _chunks(stream):
+                waiting.append(pool.submit(_map_in_worker, chunk))
+                if len(waiting) >= CHUNKS_PER_WORKER * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
+    first = 1
+    while True:
+        lines = list(itertools.islice(stream, LINES_PER_CHUNK))
+        if not lines:
+            return
+        yield first, lines
+        first += len(lines)
+
+
+def _map_chunk(function: LineFunction, source: Path, chunk: _Chunk) -> _Result:
+    first, lines = chunk
+    results = [function(decode_line(line, first + offset, source)) for offset, line in enumerate(lines)]
+    return len(lines), sum(map(len, lines)), "".join(result + "\n" for result in results).encode("utf-8")
+
+
+_worker: Tuple[LineFunction, Path]  # in each worker its own
+
+
+def _start_worker(parent: int, make_function: Callable[..., LineFunction], arguments: Tuple, source: Path) -> None:
+    global _worker
+    # Ctrl-C goes to every process of the terminal; the parent tells the workers when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _worker = make_function(*arguments), source
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when ``parent`` has gone: killed outright, it cannot end its workers itself."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _map_in_worker(chunk: _Chunk) -> _Result:
+    return _map_chunk(*_worker, chunk)
+
+
+class _Progress:
+    """Says on stderr how far a file has come: one line that changes on a terminal, now and then one in a log."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
+        self.lines = self.bytes = 0
+        self.start = self.last = time.monotonic()
+        self.on_terminal = sys.stderr.isatty()
+
+    def advance(self, lines: int, size: int) -> None:
+        self.lines += lines
+        self.bytes += size
+        now = time.monotonic()
+        if now - self.last >= SECONDS_BETWEEN_REPORTS[self.on_terminal]:
+            self.last = now
+            elapsed = now - self.start
+            minutes_left = elapsed * (self.size - self.bytes) / max(1, self.bytes) / 60
+            self._say(
+                f"{self.name}: {self.lines:,} lines, {self.bytes / max(1, self.size):.0%}, "
+                f"{self.lines / elapsed:,.0f} lines/s, {minutes_left:.0f} min left"
+            )
+
+    def finish(self) -> None:
+        if self.on_terminal and self.last != self.start:
+            elapsed = max(1e-9, time.monotonic() - self.start)
+            self._say(f"{self.name}: {self.lines:,} lines, {self.lines / elapsed:,.0f} lines/s")
+            print(file=sys.stderr)
+
+    def _say(self, text: str) -> None:
+        # \033[K clears what is left of a longer line before it.
+        print(f"\r{text}\033[K" if self.on_terminal else text, end="" if self.on_terminal else "\n", file=sys.stderr)
+        sys.stderr.flush()

@@ -16,6 +16,7 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     packages=find_packages(include=["rdrop_fairseq", "rdrop_fairseq.*"]),
+    package_data={"rdrop_fairseq.data": ["archive_tables/*.txt"]},
     python_requires=">=3.8",
     # Two distributions on the index provide the package `fairseq`, and each Python version can use only one
     # of them: `fairseq` cannot be imported from Python 3.11 on, `fairseq-fixed` exists for 3.11 and 3.12.

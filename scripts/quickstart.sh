@@ -20,6 +20,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=stages.sh
+source "$repository_root/scripts/stages.sh"
 
 config=$repository_root/configs/quickstart.args
 data=""
@@ -138,39 +140,8 @@ describe_settings() {
     printf 'R-Drop options %s\n' "${config_rdrop_options[*]} ${rdrop_options[*]}"
 }
 settings=$(describe_settings)
-marks=$run_directory/.done
-if [[ -e $run_directory/settings.txt ]] && compgen -G "$run_directory/*/checkpoint_*.pt" >/dev/null; then
-    if ! difference=$(diff "$run_directory/settings.txt" <(printf '%s\n' "$settings")); then
-        fail "$run_directory holds a run with other settings ($(grep -m1 '^<' <<<"$difference" | cut -c3-120) there);" \
-            "choose another folder with --run-dir, or delete it"
-    fi
-else
-    # Settings with which nothing was trained may be changed, so that a mistake can be corrected.
-    if [[ -d $run_directory && ! -e $run_directory/settings.txt && -n $(ls -A "$run_directory") ]]; then
-        fail "$run_directory has files that are not of this script; choose another folder with --run-dir"
-    fi
-    if ! { rm -rf "$marks" && mkdir -p "$marks" && printf '%s\n' "$settings" >"$run_directory/.settings.partial"; } 2>/dev/null; then
-        fail "cannot write to $run_directory; free space or choose another folder with --run-dir"
-    fi
-    mv "$run_directory/.settings.partial" "$run_directory/settings.txt"
-fi
-run_directory=$(cd "$run_directory" && pwd -P)
-marks=$run_directory/.done
-# One process at a time: two would write to the same checkpoints.
-exec {lock}>"$run_directory/.lock"
-flock -n "$lock" || fail "another process works in $run_directory; wait for it, or choose another folder with --run-dir"
-
-# stage NAME DESCRIPTION FUNCTION [ARGUMENT]...: runs the function unless it succeeded before.
-stage() {
-    local mark=$marks/$1
-    if [[ -e $mark ]]; then
-        log "$2: done before"
-        return
-    fi
-    log "$2"
-    "${@:3}"
-    : >"$mark"
-}
+open_work_folder "$run_directory" "$settings" --run-dir '*/checkpoint_*.pt'
+run_directory=$work_directory
 
 make_subwords() {
     python -m rdrop_fairseq.data.prepare --data "${data:-$run_directory/text}" --output "$run_directory/subwords" \
@@ -185,16 +156,6 @@ binarise() {
         --trainpref "$run_directory/subwords/train" --validpref "$run_directory/subwords/valid" \
         --testpref "$run_directory/subwords/test" --destdir "$run_directory/data-bin.partial" --workers "$(nproc)"
     mv "$run_directory/data-bin.partial" "$run_directory/data-bin"
-}
-
-# quietly LOG COMMAND...: runs the command with its output in a file, and shows its last line if it fails.
-quietly() {
-    "${@:2}" >"$1" 2>&1 || fail "$2 failed: $(last_line "$1"); the whole message is in $1"
-}
-
-# last_line FILE: its last line that is not blank.
-last_line() {
-    awk 'NF { line = $0 } END { print line }' "$1"
 }
 
 # find_device: without a CUDA device fairseq must be told to use the CPU.

@@ -1,0 +1,276 @@
+"""From the archives of a corpus to its raw text: train, valid and test, one sentence a line.
+
+    python -m rdrop_fairseq.data.corpora get wmt14_en_de --archives archives
+    python -m rdrop_fairseq.data.corpora extract wmt14_en_de --archives archives --output raw
+
+``--raw-dir`` names a folder that is searched first, for the archives or for files extracted from them.
+"""
+
+import argparse
+import contextlib
+import logging
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.data import iwslt
+from rdrop_fairseq.data.archives import Table, check_space, find, obtain, read_table
+from rdrop_fairseq.data.extraction import lines_of_member
+from rdrop_fairseq.data.test_sets import files_of_test_set
+from rdrop_fairseq.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+TABLES = Path(__file__).parent / "archive_tables"
+SPLITS = ("train", "valid", "test")
+# Text is about this many times as large as the archives it comes in.
+EXPANSION = 3
+
+
+class TextFile(NamedTuple):
+    """A file of raw text, ``name`` with the language for ``{}``, and the part of the table of archives that has it."""
+
+    part: str
+    name: str
+
+
+class Corpus(NamedTuple):
+    """A parallel corpus and where its text comes from."""
+
+    languages: Tuple[str, str]
+    files: Dict[str, List[TextFile]]
+    """By split: what is put one after the other."""
+    test_sets: Dict[str, Tuple[str, str]] = {}
+    """By split: the name that sacreBLEU has for it, and that of its files in a folder of raw text."""
+    sentences: Dict[str, Callable[[Iterable[str]], Iterator[str]]] = {}
+    """By split: what turns the lines of a file into sentences, where it holds more than these."""
+
+
+_NEWSTESTS = {"valid": ("wmt13", "newstest2013"), "test": ("wmt14/full", "newstest2014")}
+
+
+def _multi30k(*languages: str) -> Corpus:
+    splits = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
+    return Corpus(languages, {split: [TextFile(f"{name}.{{}}", f"{name}.{{}}")] for split, name in splits.items()})
+
+
+CORPORA = {
+    "wmt14_en_de": Corpus(
+        ("en", "de"),
+        {
+            "train": [
+                TextFile("europarl-v7", "europarl-v7.de-en.{}"),
+                TextFile("commoncrawl", "commoncrawl.de-en.{}"),
+                TextFile("news-commentary-v9", "news-commentary-v9.de-en.{}"),
+            ]
+        },
+        _NEWSTESTS,
+    ),
+    "wmt14_en_fr": Corpus(
+        ("en", "fr"),
+        {
+            "train": [
+                TextFile("europarl-v7", "europarl-v7.fr-en.{}"),
+                TextFile("commoncrawl", "commoncrawl.fr-en.{}"),
+                TextFile("un", "undoc.2000.fr-en.{}"),
+                TextFile("news-commentary-v9", "news-commentary-v9.fr-en.{}"),
+                TextFile("giga-fren", "giga-fren.release2.fixed.{}"),
+            ]
+        },
+        _NEWSTESTS,
+    ),
+    # Validation pairs are taken from the training text, after cleaning.
+    "iwslt14_de_en": Corpus(
+        ("de", "en"),
+        {
+            "train": [TextFile("iwslt14", "train.tags.de-en.{}")],
+            "test": [TextFile("iwslt14", f"IWSLT14.{test}.de-en.{{}}.xml") for test in iwslt.TEST_SETS],
+        },
+        sentences={"train": iwslt.training_sentences, "test": iwslt.test_sentences},
+    ),
+    "multi30k_en_de": _multi30k("en", "de"),
+    "multi30k_en_fr": _multi30k("en", "fr"),
+}
+
+
+class RawText:
+    """The raw text of a corpus, from archives, from a folder of the user's, or from both.
+
+    Args:
+        name: of the corpus, one of ``CORPORA``.
+        archives: folder for downloads.
+        raw_folder: searched before; nothing is written there.
+        prefixes: train on PREFIX.LANGUAGE of ``raw_folder``, one after the other, in place of the corpus's own files.
+        table: of archives, in place of the one in ``archive_tables``.
+
+    Raises:
+        UserError: unknown corpus, a folder that does not exist, or a table that does not suit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        archives: Path,
+        raw_folder: Optional[Path] = None,
+        prefixes: Iterable[str] = (),
+        table: Optional[Path] = None,
+    ) -> None:
+        if name not in CORPORA:
+            raise UserError(f"unknown corpus {name}; give one of {', '.join(CORPORA)}")
+        if raw_folder and not raw_folder.is_dir():
+            raise UserError(
+                f"no folder {raw_folder}; give --raw-dir the folder with the archives or the extracted files"
+            )
+        self.name, self.corpus = name, CORPORA[name]
+        self.archives, self.raw_folder, self.prefixes = archives, raw_folder, list(prefixes)
+        if self.prefixes and not raw_folder:
+            raise UserError("--corpus chooses files of a folder; name the folder with --raw-dir")
+        self.table: Table = read_table(table or TABLES / f"{name}.txt")
+
+    def get(self) -> None:
+        """Have every archive that is needed, checked, downloading those that lie nowhere."""
+        folders = [self.archives, *([self.raw_folder] if self.raw_folder else [])]
+        missing = [them for them in self._needed_parts().values() if not find(them, folders)]
+        size = sum(them[0].size or 0 for them in missing)
+        check_space(self.archives, size * (1 + EXPANSION), f"{self.name} with its text")
+        for part, alternatives in self._needed_parts().items():
+            logger.info(f"{part}: {obtain(alternatives, self.archives, self.raw_folder)} is as it should be")
+        for split in self.corpus.test_sets:
+            logger.info(f"{split}: {' and '.join(str(path) for path, _ in self._test_set(split))}")
+
+    def check(self) -> None:
+        """Check the archives that are there."""
+        folders = [self.archives, *([self.raw_folder] if self.raw_folder else [])]
+        for part, alternatives in self._needed_parts().items():
+            if find(alternatives, folders):
+                logger.info(f"{part}: {obtain(alternatives, self.archives, self.raw_folder)} is as it should be")
+
+    def extract(self, output: Path) -> None:
+        """Write train, valid and test (what the corpus has of them) as SPLIT.LANGUAGE to the folder ``output``.
+
+        Raises:
+            UserError: an archive is damaged or lacks a file, text is not UTF-8, or line counts are not as they should.
+        """
+        for split in SPLITS:
+            if split in self.corpus.files:
+                self._write(split, self._sources(split), output)
+        for split in self.corpus.test_sets:
+            self._write(split, [self._test_set(split)], output)
+
+    def _write(self, split: str, sources: List[Tuple[Tuple[Path, str], Tuple[Path, str]]], output: Path) -> None:
+        """Put the pairs of ``sources`` one after the other; each side is (archive or file, name of the member)."""
+        total = 0
+        paths = [output / f"{split}.{language}" for language in self.corpus.languages]
+        sentences = self.corpus.sentences.get(split, iter)
+        with contextlib.ExitStack() as stack:
+            streams = []
+            for path in paths:
+                temporary = stack.enter_context(atomic_output(path))
+                streams.append(stack.enter_context(open(temporary, "w", encoding="utf-8", newline="\n")))
+            for pair in sources:
+                counts = []
+                for (archive, name), stream in zip(pair, streams):
+                    count = 0
+                    for count, sentence in enumerate(sentences(lines_of_member(archive, name)), start=1):  # noqa: B007
+                        stream.write(sentence + "\n")
+                    counts.append(count)
+                if counts[0] != counts[1] or not counts[0]:
+                    raise UserError(
+                        f"{pair[0][1]} of {pair[0][0]} has {counts[0]} lines but {pair[1][1]} of {pair[1][0]} has "
+                        f"{counts[1]}; the files of a pair must be aligned line by line"
+                    )
+                logger.info(f"{split}: {counts[0]:,} pairs from {pair[0][1]} and {pair[1][1]}")
+                total += counts[0]
+            if split == "train" and self.table.pairs not in (None, total) and not self.prefixes:
+                raise UserError(
+                    f"the training text has {total:,} pairs and not {self.table.pairs:,}; an archive is another "
+                    "edition, or give --corpus to train on a part"
+                )
+
+    def _sources(self, split: str) -> List[Tuple[Tuple[Path, str], Tuple[Path, str]]]:
+        """For each file of a split, and each language, the file or archive and the name of the text in it."""
+        if split == "train" and self.prefixes:
+            files = [TextFile("", f"{prefix}.{{}}") for prefix in self.prefixes]
+        else:
+            files = self.corpus.files[split]
+        return [tuple(self._source(file, language) for language in self.corpus.languages) for file in files]
+
+    def _source(self, file: TextFile, language: str) -> Tuple[Path, str]:
+        name = file.name.format(language)
+        extracted = self._extracted(name)
+        if extracted:
+            return extracted, name
+        if not file.part:
+            raise UserError(
+                f"no {name} in {self.raw_folder}; --corpus takes the name of two files there, without language"
+            )
+        folders = [*([self.raw_folder] if self.raw_folder else []), self.archives]
+        archive = find(self._archives_of(file.part.format(language)), folders)
+        if not archive:
+            raise UserError(
+                f"no {name} and no archive of it in {' or '.join(map(str, folders))}; run the stage download"
+            )
+        return archive, name
+
+    def _extracted(self, name: str) -> Optional[Path]:
+        """The file ``name``, or ``name.gz``, in the folder of raw text."""
+        if not self.raw_folder:
+            return None
+        # The archives of Multi30k have such names as well; an archive is to be checked first.
+        archives = {archive.name for alternatives in self.table.parts.values() for archive in alternatives}
+        paths = [self.raw_folder / candidate for candidate in (name, f"{name}.gz") if candidate not in archives]
+        return next((path for path in paths if path.is_file()), None)
+
+    def _needed_parts(self) -> Dict[str, list]:
+        """The parts of the table without which some text is missing, with the archives that have them."""
+        needed = {}
+        for split, files in self.corpus.files.items():
+            if split == "train" and self.prefixes:
+                continue
+            for file in files:
+                for language in self.corpus.languages:
+                    if not self._extracted(file.name.format(language)):
+                        part = file.part.format(language)
+                        needed[part] = self._archives_of(part)
+        return needed
+
+    def _archives_of(self, part: str) -> list:
+        if part not in self.table.parts:
+            raise UserError(f"the table of archives has no part {part}; add a line with its archive")
+        return self.table.parts[part]
+
+    def _test_set(self, split: str) -> Tuple[Tuple[Path, str], Tuple[Path, str]]:
+        name, file_name = self.corpus.test_sets[split]
+        names = [f"{file_name}.{language}" for language in self.corpus.languages]
+        extracted = [self._extracted(it) for it in names]
+        if None not in extracted:
+            return (extracted[0], names[0]), (extracted[1], names[1])
+        source, reference = files_of_test_set(name, *self.corpus.languages)
+        return (source, source.name), (reference, reference.name)
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m rdrop_fairseq.data.corpora", description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["get", "check", "extract"], help="archives, those that are there, text")
+    parser.add_argument("corpus", help=", ".join(CORPORA))
+    parser.add_argument("--archives", type=Path, required=True, help="folder for downloads")
+    parser.add_argument("--raw-dir", type=Path, help="folder with archives, or with files extracted from them")
+    parser.add_argument("--corpus-prefix", action="append", default=[], help="train on these files of --raw-dir alone")
+    parser.add_argument("--table", type=Path, help="another table of archives")
+    parser.add_argument("--output", type=Path, help="extract: where the text goes")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S", force=True)
+    text = RawText(options.corpus, options.archives, options.raw_dir, options.corpus_prefix, options.table)
+    if options.command == "get":
+        text.get()
+    elif options.command == "check":
+        text.check()
+    elif not options.output:
+        parser.error("extract needs --output")
+    else:
+        text.extract(options.output)
+
+
+if __name__ == "__main__":
+    main()

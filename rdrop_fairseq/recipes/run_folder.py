@@ -1,0 +1,149 @@
+"""A run's folder: which settings it belongs to, what is done in it, and who works in it."""
+
+import fcntl
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.errors import UserError
+
+# More of these continues a run; all other settings are part of what a run is.
+LIMITS = ("max_update", "max_epoch", "stop_time_hours")
+
+
+class RunFolder:
+    """The folder of one run (``RUN``): ``run.json``, ``train.log``, ``exit_status``, ``checkpoints/`` and so on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record = path / "run.json"
+        self.log = path / "train.log"
+        self.commands = path / "command.txt"
+        self.checkpoints = path / "checkpoints"
+        self.last_checkpoint = self.checkpoints / "checkpoint_last.pt"
+        self._exit_status = path / "exit_status"
+        self._lock: Optional[int] = None
+
+    def lock(self) -> int:
+        """Make the folder and keep every other process from it until this one, and its children, have ended.
+
+        Returns:
+            The file descriptor that holds the lock, for children to inherit.
+
+        Raises:
+            UserError: another process holds it, or the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.path}: {error.strerror}; free space or choose another folder with --run-dir"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"another process trains in {self.path}; wait for it, or choose another folder with --run-dir"
+            ) from error
+        return self._lock
+
+    def read_record(self) -> Optional[Dict[str, Any]]:
+        """The contents of run.json, None where there is none.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            return json.loads(self.record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"cannot read {self.record} ({error}); choose another folder with --run-dir, or delete this one"
+            ) from error
+
+    def check_settings(self, settings: Dict[str, Any]) -> None:
+        """Refuse a folder that holds something else than a run with these settings.
+
+        Settings with which nothing was trained yet may change, so that a mistake can be corrected.
+
+        Raises:
+            UserError: other settings, which the message names, or files of something else.
+        """
+        earlier = self.read_record()
+        if earlier is None:
+            # A lock, a file cut off by a kill and the logs of other nodes may be older than the record.
+            own = (".", "train.")
+            if self.path.is_dir() and any(not path.name.startswith(own) for path in self.path.iterdir()):
+                raise UserError(
+                    f"{self.path} has files that are not of scripts/train.sh; choose another folder with --run-dir"
+                )
+            return
+        if not any(self.checkpoints.glob("checkpoint*.pt")):
+            return
+        differences = _differences(earlier.get("settings", {}), settings)
+        if differences:
+            more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
+            raise UserError(
+                f"{self.path} holds a run with other settings: {differences[0]}{more}; "
+                "choose another folder with --run-dir, or delete it"
+            )
+
+    def is_complete(self, limits: Dict[str, float]) -> bool:
+        """Whether a training ended well here whose limits were not lower than these; a limit of 0 is none."""
+        earlier = self.read_record()
+        if earlier is None or self.read_exit_status() != 0:
+            return False
+        reached = earlier.get("limits", {})
+        return all(_at_most(limits[name], reached.get(name, 0)) for name in LIMITS)
+
+    def read_exit_status(self) -> Optional[int]:
+        """The exit status of the last training, None where there was none or it was killed before it had one."""
+        try:
+            return int(self._exit_status.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def write_exit_status(self, status: int) -> None:
+        with atomic_output(self._exit_status) as temporary:
+            temporary.write_text(f"{status}\n", encoding="utf-8")
+
+    def begin(self, record: Dict[str, Any], configuration: Path, commands: List[str]) -> None:
+        """Note what is about to be trained; an exit status from before no longer holds."""
+        if self._exit_status.exists():
+            self._exit_status.unlink()
+        with atomic_output(self.record) as temporary:
+            temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        with atomic_output(self.path / "config.args") as temporary:
+            shutil.copyfile(configuration, temporary)
+        noted = self.commands.read_text(encoding="utf-8").splitlines() if self.commands.exists() else []
+        with atomic_output(self.commands) as temporary:
+            lines = noted + [command for command in commands if command not in noted]
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _differences(there: Dict[str, Any], here: Dict[str, Any]) -> List[str]:
+    names = [*there, *(name for name in here if name not in there)]
+    return [
+        f"{name} is {_shown(there, name)} there and {_shown(here, name)} here"
+        for name in names
+        if there.get(name, _ABSENT) != here.get(name, _ABSENT)
+    ]
+
+
+_ABSENT = object()
+
+
+def _shown(settings: Dict[str, Any], name: str) -> str:
+    if name not in settings:
+        return "not given"
+    return "given" if settings[name] is None else str(settings[name])
+
+
+def _at_most(wanted: float, reached: float) -> bool:
+    """Whether a limit was reached; 0 stands for none."""
+    return reached == 0 if wanted == 0 else reached == 0 or wanted <= reached

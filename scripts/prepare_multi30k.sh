@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Prepares Multi30k (image captions, 29,000 pairs, task 1): English-German, or English-French. The text stays as it is,
+# cased and not tokenised, and is split by a joined SentencePiece BPE. The test set is test_2016_flickr. The result is in
+# data/multi30k_en_de/bin.
+#
+# usage: scripts/prepare_multi30k.sh [OPTION]...
+#
+#   --target-lang LANG   de or fr (default: de)
+#   --raw-dir DIR        take train.en, val.en, test_2016_flickr.en and so on, or their .gz, from this folder
+#   --output-dir DIR     where everything goes (default: data/multi30k_en_de, or data/multi30k_en_fr)
+#   --vocab-size N       joined sub-words (default: 6000, few as the corpus is small)
+#   --workers N          processes (default: all cores); the result does not depend on it
+#   --table FILE         another table of archives: mirrors, for example
+#   --stage NAME         start with this stage; --stop-stage NAME: end after it. The stages are download, extract, learn,
+#                        apply and binarise
+#   --help               this text
+#
+# The same command continues after an interruption, and does nothing again that is done.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=preparation.sh
+source "$repository_root/scripts/preparation.sh"
+
+# The variables are explained in preparation.sh.
+# shellcheck disable=SC2034
+{
+    stage_names=(download extract learn apply binarise)
+    source_language=en target_language=de
+    vocabulary_size=6000
+    test_set="Multi30k test_2016_flickr"
+}
+options=()
+while (($# > 0)); do
+    case $1 in
+        --target-lang=*) target_language=${1#*=} ;;
+        --target-lang)
+            (($# >= 2)) || fail "$1 needs a value; see $0 --help"
+            target_language=$2
+            shift
+            ;;
+        *) options+=("$1") ;;
+    esac
+    shift
+done
+[[ $target_language == de || $target_language == fr ]] || fail "--target-lang is $target_language; give de or fr"
+# shellcheck disable=SC2034
+recipe=multi30k_en_$target_language corpus=multi30k_en_$target_language
+prepare "${options[@]}"

@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# A work folder, and stages in it that are done once; to be sourced after common.sh.
+#
+#     open_work_folder DIRECTORY SETTINGS OPTION PATTERN
+#     stage NAME "what it does" FUNCTION [ARGUMENT]...
+
+# open_work_folder DIRECTORY SETTINGS OPTION PATTERN: makes the folder, or comes back to it, and keeps others out while
+# this script runs. A folder belongs to one SETTINGS text: with another one it is refused as soon as a file in it
+# matches PATTERN. OPTION is the one that chooses another folder. Sets work_directory, its path, and marks.
+open_work_folder() {
+    local directory=$1 settings=$2 option=$3 pattern=$4 difference
+    if [[ -d $directory && ! -e $directory/settings.txt && -n $(find "$directory" -mindepth 1 -maxdepth 1 \
+        ! -name .lock ! -name .done ! -name .settings.partial -print -quit) ]]; then
+        fail "$directory has files that are not of this script; choose another folder with $option"
+    fi
+    # In a subshell first: a redirection that fails would end this shell without a word.
+    if ! { mkdir -p "$directory/.done" && (: >>"$directory/.lock"); } 2>/dev/null; then
+        fail "cannot write to $directory; free space or choose another folder with $option"
+    fi
+    work_directory=$(cd "$directory" && pwd -P)
+    marks=$work_directory/.done
+    # One process at a time: two would write to the same files. The descriptor stays open until the script ends.
+    exec {work_folder_lock}>>"$work_directory/.lock"
+    flock -n "$work_folder_lock" \
+        || fail "another process works in $directory; wait for it, or choose another folder with $option"
+    if difference=$(diff "$work_directory/settings.txt" - <<<"$settings" 2>/dev/null); then
+        return
+    fi
+    if [[ -e $work_directory/settings.txt ]] && compgen -G "$work_directory/$pattern" >/dev/null; then
+        fail "$directory was made with other settings ($(grep -m1 '^[<>]' <<<"$difference" | cut -c1-120));" \
+            "choose another folder with $option, or delete it"
+    fi
+    # Settings with which nothing lasting was made may be changed, so that a mistake can be corrected.
+    rm -f "$marks"/*
+    if ! (printf '%s\n' "$settings" >"$work_directory/.settings.partial") 2>/dev/null; then
+        fail "cannot write to $directory; free space or choose another folder with $option"
+    fi
+    mv "$work_directory/.settings.partial" "$work_directory/settings.txt"
+}
+
+# stage NAME DESCRIPTION FUNCTION [ARGUMENT]...: runs the function unless it succeeded before.
+stage() {
+    local mark=$marks/$1
+    if [[ -e $mark ]]; then
+        log "$2: done before"
+        return
+    fi
+    log "$2"
+    "${@:3}"
+    : >"$mark"
+}
+
+# is_done NAME: whether the stage succeeded before.
+is_done() {
+    [[ -e $marks/$1 ]]
+}
+
+# quietly LOG COMMAND...: runs the command with its output in a file, and shows its last line if it fails.
+quietly() {
+    "${@:2}" >"$1" 2>&1 || fail "$2 failed: $(last_line "$1"); the whole message is in $1"
+}
+
+# last_line FILE: its last line that is not blank.
+last_line() {
+    awk 'NF { line = $0 } END { print line }' "$1"
+}

@@ -97,33 +97,43 @@ else
     vocabulary_size=${vocabulary_size:-2000}
 fi
 
-# config_flags SECTION: the flags of a section of the configuration, a word a line.
-config_flags() {
-    awk -v section="[$1]" '/^\[/ { wanted = ($0 == section); next } wanted && !/^#/ { for (i = 1; i <= NF; i++) print $i }' \
-        "$config"
-}
-
-# The --rdrop options are kept apart, since fairseq's own criterion does not know them.
-config_options=()
-config_rdrop_options=()
-for section in model training; do
-    if [[ $section == model && $has_architecture == true ]]; then
-        continue
-    fi
-    mapfile -t words < <(config_flags "$section")
-    for ((i = 0; i < ${#words[@]}; i++)); do
-        if [[ ${words[i]} == --rdrop-* ]]; then
-            config_rdrop_options+=("${words[i]}" "${words[i + 1]}")
-            i=$((i + 1))
-        else
-            config_options+=("${words[i]}")
-        fi
-    done
-done
-
 "$repository_root/scripts/setup.sh"
 use_environment
 cd "$repository_root"
+
+# configured SECTION...: sets words to the flags and values of these sections of the configuration.
+configured() {
+    local text
+    text=$(python -m rdrop_fairseq.recipes.configuration "$config" "$@")
+    mapfile -t words <<<"$text"
+}
+
+if [[ $has_architecture == true ]]; then
+    configured training batch
+else
+    configured model training batch
+fi
+config_options=()
+for ((i = 0; i < ${#words[@]}; i++)); do
+    # Both runs are of one process, and so have this many tokens anyway.
+    if [[ ${words[i]} == --tokens-per-update ]]; then
+        i=$((i + 1))
+    else
+        config_options+=("${words[i]}")
+    fi
+done
+configured baseline
+baseline_options=("${words[@]}")
+configured evaluation
+generation_options=()
+for ((i = 0; i < ${#words[@]}; i += 2)); do
+    # translate below takes the best checkpoint, as the configuration says.
+    if [[ ${words[i]} != --checkpoint ]]; then
+        generation_options+=("${words[i]}" "${words[i + 1]}")
+    fi
+done
+configured rdrop
+rdrop_options=("${words[@]}" "${rdrop_options[@]}")
 
 # What makes this run what it is. A folder with other settings is left alone.
 describe_settings() {
@@ -137,7 +147,8 @@ describe_settings() {
         printf 'data generated\n'
     fi
     printf 'options %s\n' "${config_options[*]} ${train_options[*]}"
-    printf 'R-Drop options %s\n' "${config_rdrop_options[*]} ${rdrop_options[*]}"
+    printf 'baseline options %s\n' "${baseline_options[*]}"
+    printf 'R-Drop options %s\n' "${rdrop_options[*]}"
 }
 settings=$(describe_settings)
 open_work_folder "$run_directory" "$settings" --run-dir '*/checkpoint_*.pt'
@@ -166,9 +177,6 @@ find_device() {
     fi
 }
 
-# By default recent fairseq drops the last batch, of training data and of the test set, if its size is no multiple
-# of 8: hence --required-batch-size-multiple 1 below.
-
 # train NAME OPTION...: trains into the folder NAME; resumes from its last checkpoint.
 train() {
     local directory=$run_directory/$1
@@ -176,10 +184,7 @@ train() {
         fairseq-train "$run_directory/data-bin" --source-lang "$source_language" --target-lang "$target_language"
         --save-dir "$directory" --user-dir "$repository_root/rdrop_fairseq"
         "${config_options[@]}" "${@:2}" "${train_options[@]}"
-        --eval-bleu --eval-bleu-args '{"beam": 1, "max_len_a": 1.5, "max_len_b": 10}'
-        --eval-bleu-remove-bpe sentencepiece --best-checkpoint-metric bleu --maximize-best-checkpoint-metric
-        --no-epoch-checkpoints --log-format json --log-interval 20 --num-workers 0 --required-batch-size-multiple 1
-        "${device_options[@]}"
+        --log-format json "${device_options[@]}"
     )
     mkdir -p "$directory"
     note_command "$directory" "${command[@]}"
@@ -194,7 +199,8 @@ translate() {
     local command=(
         fairseq-generate "$run_directory/data-bin" --source-lang "$source_language" --target-lang "$target_language"
         --user-dir "$repository_root/rdrop_fairseq" --path "$directory/checkpoint_best.pt" --gen-subset test
-        --beam 5 --remove-bpe sentencepiece --max-len-a 1.5 --max-len-b 10 --batch-size 64
+        --remove-bpe sentencepiece "${generation_options[@]}" --batch-size 64
+        # By default recent fairseq drops the last batch if its size is no multiple of 8.
         --required-batch-size-multiple 1 "${device_options[@]}"
     )
     note_command "$directory" "${command[@]}"
@@ -238,10 +244,9 @@ if [[ ! -e $marks/report ]]; then
     find_device
 fi
 stage train-baseline "training the baseline (label_smoothed_cross_entropy)" \
-    train baseline --task translation --criterion label_smoothed_cross_entropy
+    train baseline "${baseline_options[@]}"
 stage train-rdrop "training with R-Drop" \
-    train rdrop --task rdrop_translation --criterion label_smoothed_cross_entropy_with_rdrop \
-    "${config_rdrop_options[@]}" "${rdrop_options[@]}"
+    train rdrop "${rdrop_options[@]}"
 stage translate-baseline "translating the test set with the baseline" translate baseline
 stage translate-rdrop "translating the test set with the R-Drop model" translate rdrop
 stage score "scoring" score

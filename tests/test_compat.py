@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 import numpy
 import pytest
@@ -124,3 +125,16 @@ def test_other_errors_of_loading_are_not_called_damage(tmp_path):
     with pytest.raises(Exception) as raised:
         checkpoint_utils.load_checkpoint_to_cpu(str(path), arg_overrides={"model": 3})
     assert "damaged" not in str(raised.value)
+
+
+def test_bf16_does_not_ask_for_a_tpu(data_bin):
+    """fairseq's parser makes of --bf16 a --tpu, which no machine without torch_xla can train with."""
+    import fairseq_tools
+
+    words = [str(data_bin), "--source-lang", "en", "--target-lang", "de", "--max-tokens", "100", "--bf16"]
+    code = (
+        "import rdrop_fairseq; from fairseq import options; "
+        f"arguments = options.parse_args_and_arch(options.get_training_parser(), {words + fairseq_tools.TINY_TRANSFORMER!r}); "
+        "print(arguments.bf16, arguments.tpu)"
+    )
+    assert fairseq_tools.run(sys.executable, "-c", code).stdout.split() == ["True", "False"]

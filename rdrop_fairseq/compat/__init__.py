@@ -22,6 +22,8 @@ def prepare_fairseq() -> None:
     training.let_nan_detector_finish()
     training.let_lstm_encoder_take_unsorted_batches()
     training.make_adaptive_softmax_differentiable()
+    training.let_bf16_train_on_gpus()
+    training.let_processes_share_checkpoints()
 
 
 def release_criterion_name(name: str) -> bool:

@@ -1,7 +1,11 @@
-"""Defects of fairseq that training meets: batches left out in silence, two models, the search for a NaN."""
+"""Defects of fairseq that training meets: batches left out in silence, two models, the search for a NaN, bf16."""
 
+import contextlib
 import functools
+import importlib.util
 import logging
+import os
+from typing import Iterator
 
 import torch
 
@@ -99,3 +103,56 @@ def make_adaptive_softmax_differentiable() -> None:
         return torch.cat(parts, dim=1).view(*input.shape[:-1], -1)  # (B, T, V)
 
     AdaptiveSoftmax.get_log_prob = differentiable_get_log_prob
+
+
+def let_bf16_train_on_gpus() -> None:
+    """Keep ``--bf16`` from asking for a TPU where there is no torch_xla to drive one.
+
+    fairseq's parser takes the one to imply the other, and the training then ends at an object that is not there.
+    """
+    from fairseq import options
+
+    parse = options.parse_args_and_arch
+    if hasattr(parse, "__wrapped__") or importlib.util.find_spec("torch_xla") is not None:
+        return
+
+    @functools.wraps(parse)
+    def parse_args_and_arch(*args, **kwargs):
+        result = parse(*args, **kwargs)
+        (result[0] if isinstance(result, tuple) else result).tpu = False
+        return result
+
+    options.parse_args_and_arch = parse_args_and_arch
+
+
+def let_processes_share_checkpoints() -> None:
+    """Let a training in several processes resume: its first process sends the others the checkpoint that it has read.
+
+    fairseq sends its own configuration objects along, which ``torch.load`` refuses since torch 2.6. What arrives comes
+    from a process of this very training, so it may be loaded; files are still loaded safely.
+    """
+    from fairseq.distributed import utils
+
+    broadcast = utils._broadcast_object_slow
+    if hasattr(broadcast, "__wrapped__"):
+        return
+
+    @functools.wraps(broadcast)
+    def broadcast_object(*args, **kwargs):
+        with _environment_variable("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1"):
+            return broadcast(*args, **kwargs)
+
+    utils._broadcast_object_slow = broadcast_object
+
+
+@contextlib.contextmanager
+def _environment_variable(name: str, value: str) -> Iterator[None]:
+    previous = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if previous is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = previous

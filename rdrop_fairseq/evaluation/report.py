@@ -19,12 +19,12 @@ from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.command_line import parse_named_paths, quiet_libraries
 from rdrop_fairseq.evaluation.environment import hardware, package_versions, plugin_state
 from rdrop_fairseq.evaluation.plots import Figure, plot_training_curves
-from rdrop_fairseq.evaluation.score import (
+from rdrop_fairseq.evaluation.score import read_hypotheses
+from rdrop_fairseq.evaluation.score_report import (
     SIGNIFICANCE_LEVEL,
     MetricResult,
     ScoreReport,
     SystemResult,
-    read_hypotheses,
     read_scores,
 )
 from rdrop_fairseq.evaluation.text_files import read_lines
@@ -108,9 +108,7 @@ def write_report(
     return path
 
 
-def sample_translations(
-    scores: ScoreReport, source: Optional[PathLike] = None, count: int = _SAMPLES
-) -> List[Sample]:
+def sample_translations(scores: ScoreReport, source: Optional[PathLike] = None, count: int = _SAMPLES) -> List[Sample]:
     """The first sentences of the test set on which the systems differ (or the first, of one system).
 
     They are the first, not chosen ones. Empty if the scored files are no longer where they were.
@@ -124,9 +122,7 @@ def sample_translations(
             f"--source {source} has {len(sources)} lines and the test set {scores.sentences}; "
             "give the source of the test set"
         )
-    if not all(
-        Path(path).is_file() for path in [scores.reference, *(system.path for system in scores.systems)]
-    ):
+    if not all(Path(path).is_file() for path in [scores.reference, *(system.path for system in scores.systems)]):
         return []
     references = read_lines(scores.reference)
     texts = {system.name: read_hypotheses(system.path, scores.sentences) for system in scores.systems}
@@ -134,9 +130,7 @@ def sample_translations(
     for index, reference in enumerate(references):
         translations = {name: lines[index] for name, lines in texts.items()}
         if len(translations) == 1 or len(set(translations.values())) > 1:
-            samples.append(
-                Sample(index + 1, None if sources is None else sources[index], reference, translations)
-            )
+            samples.append(Sample(index + 1, None if sources is None else sources[index], reference, translations))
         if len(samples) == count:
             break
     return samples
@@ -228,8 +222,7 @@ def _cost_lines(runs: Mapping[str, Run], baseline: str) -> List[str]:
         own = _seconds_per_update(run.log)
         if name != baseline and own is not None and reference is not None:
             lines.append(
-                f"{name} took {own / reference:.2f} times the time of {baseline} per update, "
-                "validation included."
+                f"{name} took {own / reference:.2f} times the time of {baseline} per update, validation included."
             )
     return lines
 
@@ -367,16 +360,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         metavar="NAME=DIR",
         help=f"a folder with {LOG_NAME} and, if there, {COMMAND_NAME}; one --run for each",
     )
-    parser.add_argument(
-        "--scores", metavar="FILE", help="JSON of python -m rdrop_fairseq.evaluation.score --json"
-    )
-    parser.add_argument(
-        "--source", metavar="FILE", help="source side of the test set, for the sample translations"
-    )
+    parser.add_argument("--scores", metavar="FILE", help="JSON of python -m rdrop_fairseq.evaluation.score --json")
+    parser.add_argument("--source", metavar="FILE", help="source side of the test set, for the sample translations")
     parser.add_argument("--data", metavar="TEXT", help="what the systems were trained on, in words")
-    parser.add_argument(
-        "--output", required=True, metavar="DIR", help=f"folder for {REPORT_NAME} and the figures"
-    )
+    parser.add_argument("--output", required=True, metavar="DIR", help=f"folder for {REPORT_NAME} and the figures")
     arguments = parser.parse_args(argv)
     quiet_libraries()
     path = write_report(

@@ -120,7 +120,9 @@ def plan_training(options: argparse.Namespace, command_line: Sequence[Setting]) 
         raise UserError("--tensorboard needs the package tensorboardX; install it: pip install tensorboardX")
 
     data = (options.data or REPOSITORY / "data" / configuration.recipe / "bin").resolve()
-    prepare = f"prepare it with scripts/prepare_{configuration.recipe}.sh, or give another folder with --data"
+    script = f"scripts/prepare_{configuration.recipe}.sh"
+    prepare = f"prepare it with {script}, or give" if (REPOSITORY / script).is_file() else "give"
+    prepare += " another folder with --data"
     check_binarised_data(data, source, target, prepare)
     checked = check_training_flags(flags, data)
     check_generation_flags(configuration.generation, data)

@@ -39,16 +39,13 @@ def gold_tokens(entries) -> list:
     return [int(entry["wpb"]) for entry in entries]
 
 
-def test_two_processes_share_the_batches(data_bin, tmp_path):
-    """An epoch whose number of batches is odd, so that one process ends on an empty one.
-
-    Each update has the tokens of two batches, of one copy each, and the loss per token of one process."""
+def train_in_two_processes(folder, tmp_path, data_bin, *arguments) -> list:
+    """Run fairseq-train in two processes; the output of each."""
     address = f"tcp://127.0.0.1:{free_port()}"
     logs = [tmp_path / "rank0.log", tmp_path / "rank1.log"]
-    arguments = ("--rdrop-alpha", "5", "--max-tokens", "70", "--max-epoch", "1", "--max-update", "0")
     processes = [
         start(
-            data_bin, tmp_path / "two", RDROP, *arguments, "--distributed-world-size", "2",
+            data_bin, folder, RDROP, *arguments, "--distributed-world-size", "2",
             "--distributed-rank", str(rank), "--distributed-init-method", address, "--distributed-backend", "gloo",
             "--ddp-backend", "legacy_ddp", "--distributed-no-spawn", log=log,
         )  # fmt: skip
@@ -59,9 +56,19 @@ def test_two_processes_share_the_batches(data_bin, tmp_path):
     finally:
         for process in processes:
             process.kill()
-    assert statuses == [0, 0], "\n".join(log.read_text() for log in logs)
+    outputs = [log.read_text() for log in logs]
+    assert statuses == [0, 0], "\n".join(outputs)
+    return outputs
+
+
+def test_two_processes_share_the_batches(data_bin, tmp_path):
+    """An epoch whose number of batches is odd, so that one process ends on an empty one.
+
+    Each update has the tokens of two batches, of one copy each, and the loss per token of one process."""
+    arguments = ("--rdrop-alpha", "5", "--max-tokens", "70", "--max-epoch", "1", "--max-update", "0")
+    outputs = train_in_two_processes(tmp_path / "two", tmp_path, data_bin, *arguments)
     alone = train(data_bin, tmp_path / "one", RDROP, *arguments)
-    updates = fairseq_tools.logged(logs[0].read_text(), "train_inner")
+    updates = fairseq_tools.logged(outputs[0], "train_inner")
     updates_alone = fairseq_tools.logged(alone.output, "train_inner")
     assert len(updates_alone) % 2 == 1 and len(updates) == (len(updates_alone) + 1) // 2
     assert sum(gold_tokens(updates)) == sum(gold_tokens(updates_alone))
@@ -71,7 +78,19 @@ def test_two_processes_share_the_batches(data_bin, tmp_path):
         assert float(entry["loss"]) == pytest.approx(expected, rel=0.03)
     # The same model to begin with: its first batches differ, its loss per token hardly.
     assert float(updates[0]["nll_loss"]) == pytest.approx(float(updates_alone[0]["nll_loss"]), rel=0.05)
-    assert fairseq_tools.logged(logs[1].read_text(), "train_inner") == []
+    assert fairseq_tools.logged(outputs[1], "train_inner") == []
+
+
+def test_two_processes_resume(data_bin, tmp_path):
+    """The second process gets the checkpoint from the first, and training goes on as if it had never ended."""
+    arguments = ("--rdrop-alpha", "5", "--max-tokens", "70", "--save-interval-updates", "2")
+    train_in_two_processes(tmp_path / "resumed", tmp_path, data_bin, *arguments, "--max-update", "2")
+    resumed = train_in_two_processes(tmp_path / "resumed", tmp_path, data_bin, *arguments, "--max-update", "4")
+    train_in_two_processes(tmp_path / "straight", tmp_path, data_bin, *arguments, "--max-update", "4")
+    assert [int(entry["num_updates"]) for entry in fairseq_tools.logged(resumed[0], "train_inner")] == [3, 4]
+    states = [load_checkpoint(tmp_path / name / "checkpoint_last.pt")["model"] for name in ("resumed", "straight")]
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
 
 
 @pytest.mark.parametrize("file", ["checkpoint_last.pt", "checkpoint_best.pt"])

@@ -71,7 +71,7 @@ def test_a_folder_with_other_settings_is_left_alone(finished):
     folder, _, command = finished
     before = times(folder)
     message = last_error(*command, "--lr", "0.02")
-    assert "holds a run with other settings" in message and "--run-dir" in message
+    assert "was made with other settings" in message and "--run-dir" in message
     assert times(folder) == before
 
 

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Reproduces WMT14 English-French with Transformer big: downloads and prepares the data, trains the baseline and R-Drop,
+# and evaluates both on newstest2014 with significance. On 8 GPUs of a node this takes weeks for the 80,000
+# updates (the README has the arithmetic); scripts/slurm/train.sbatch trains on several nodes.
+#
+# usage: scripts/reproduce_wmt14_en_fr.sh [OPTION]... [OPTION OF scripts/train.sh OR fairseq-train]...
+#
+#   --raw-dir DIR, --corpus PREFIX, --table FILE, --vocab-size N, --workers N
+#                        as of scripts/prepare_wmt14_en_fr.sh
+#   --data-dir DIR       the prepared data (default: data/wmt14_en_fr)
+#   --runs-dir DIR       gets the folders wmt14_en_fr-baseline and wmt14_en_fr-rdrop (default: runs)
+#   --average K          average the last K checkpoints (default: the configuration's)
+#   --stage NAME         start with this stage; --stop-stage NAME: end after it. The stages are prepare, train-baseline,
+#                        train-rdrop and evaluate
+#   --cpu                train and translate on the CPU
+#   --help               this text
+#
+# Every other option, and what follows it, goes to both trainings: --gpus, --max-tokens, --max-update and so on.
+# The same command continues after an interruption, and does nothing again that is done.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=reproduction.sh
+source "$repository_root/scripts/reproduction.sh"
+
+# shellcheck disable=SC2034
+recipe=wmt14_en_fr
+reproduce "$@"

@@ -105,12 +105,12 @@ def check(path: Path, archive: Archive, folder: Path) -> None:
     """
     size = path.stat().st_size
     if archive.size is not None and size != archive.size:
-        raise UserError(_damaged(path, f"has {size} bytes and not {archive.size}"))
+        raise _damaged(path, archive, f"{size} bytes and not {archive.size}")
     digest = sha256_of(path)
     noted = _noted_sums(folder)
     expected = archive.sha256 or noted.get(archive.name)
     if expected and digest != expected:
-        raise UserError(_damaged(path, f"has SHA-256 {digest} and not {expected}"))
+        raise _damaged(path, archive, f"SHA-256 {digest} and not {expected}")
     if not expected:
         noted[archive.name] = digest
         with atomic_output(folder / SUMS) as temporary:
@@ -118,8 +118,9 @@ def check(path: Path, archive: Archive, folder: Path) -> None:
             temporary.write_text("".join(f"{value}  {name}\n" for name, value in sorted(noted.items())))
 
 
-def _damaged(path: Path, how: str) -> str:
-    return f"{path.name} is damaged or another file: {path} {how}; remove it and run the same command again"
+def _damaged(path: Path, archive: Archive, what: str) -> UserError:
+    remedy = "run the same command again" if path.name != archive.name else f"remove {path}, or put the right one there"
+    return UserError(f"{archive.name} is damaged or another file: it has {what}; {remedy}")
 
 
 def _noted_sums(folder: Path) -> Dict[str, str]:

@@ -90,7 +90,8 @@ def load_model(model: Path) -> sentencepiece.SentencePieceProcessor:
 
 def _reason(error: Exception) -> str:
     """The part of SentencePiece's message that says what is wrong, in one line."""
-    return " ".join(str(error).split("] ")[-1].split()) or type(error).__name__
+    message = str(error)
+    return " ".join((message.split("] ")[-1] or message).split()) or type(error).__name__
 
 
 def main(arguments: Optional[List[str]] = None) -> None:

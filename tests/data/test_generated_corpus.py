@@ -205,8 +205,7 @@ def test_dates():
         ),
         (
             "kein",
-            "kein keine kein keine  keinen keine kein keine  keinem keiner keinem keinen  "
-            "keines keiner keines keiner",
+            "kein keine kein keine  keinen keine kein keine  keinem keiner keinem keinen  keines keiner keines keiner",
         ),
         (
             "euer",
@@ -228,9 +227,7 @@ def test_articles(word, forms):
     ],
 )
 def test_adjective_endings(determiner, endings):
-    assert [
-        adjective_ending(determiner, case, gender) for case in CASES for gender in "mfnp"
-    ] == endings.split()
+    assert [adjective_ending(determiner, case, gender) for case in CASES for gender in "mfnp"] == endings.split()
 
 
 def _adjectives(*words):
@@ -432,9 +429,7 @@ def test_tenses_and_orders(tense, negated, order, english_text, german_text):
 
 
 def test_fronted_time_puts_the_verb_second():
-    clause = Clause(
-        PRONOUNS["she"], _GO, "past", adverbials=[_YESTERDAY, Adverbial("home", "nach Hause", "direction")]
-    )
+    clause = Clause(PRONOUNS["she"], _GO, "past", adverbials=[_YESTERDAY, Adverbial("home", "nach Hause", "direction")])
     clause.bring_to_front(_YESTERDAY)
     assert clause.in_main() == ("yesterday she went home", "gestern ist sie nach Hause gegangen")
 
@@ -451,9 +446,7 @@ def test_definite_objects_stand_before_the_time_and_indefinite_ones_after_it():
 def test_reflexive_pronoun():
     clause = Clause(Name("Paul", "m"), _REJOICE, "past", front=_YESTERDAY)
     assert clause.german() == "gestern hat sich Paul gefreut"
-    assert (
-        Clause(PRONOUNS["I"], _REJOICE, "past", front=_YESTERDAY).german() == "gestern habe ich mich gefreut"
-    )
+    assert Clause(PRONOUNS["I"], _REJOICE, "past", front=_YESTERDAY).german() == "gestern habe ich mich gefreut"
 
 
 def test_passive():
@@ -476,9 +469,7 @@ def test_relative_clause_follows_the_end_of_the_main_clause():
 
 
 def test_adjective_as_predicate():
-    clause = Clause(
-        PRONOUNS["I"], Verb(BE, SEIN), "preterite", adverbials=[Adverbial("ill", "krank", PREDICATE)]
-    )
+    clause = Clause(PRONOUNS["I"], Verb(BE, SEIN), "preterite", adverbials=[Adverbial("ill", "krank", PREDICATE)])
     assert clause.in_main() == ("I was ill", "ich war krank")
     assert Clause(Fixed("it", "es"), Verb(BE, SEIN), "present").german(QUESTION) == "ist es"
 
@@ -543,9 +534,7 @@ def test_a_sentence_has_one_translation():
 def test_feminine_nouns_are_shown_by_a_pronoun():
     """Lehrerin is the translation of teacher only beside she or her, or as what a woman is."""
     for sentence in islice(corpus.sentences(6), 10_000):
-        if re.search(
-            r"\b(der|die|eine|einer|den) (\w+ )?(Lehrerin|Ärztin|Studentin|Köchin)\b", sentence.german
-        ):
+        if re.search(r"\b(der|die|eine|einer|den) (\w+ )?(Lehrerin|Ärztin|Studentin|Köchin)\b", sentence.german):
             assert re.search(r"\b(she|her)\b", sentence.english), sentence
 
 
@@ -597,9 +586,7 @@ def _patterns_of_combinations():
     for modifier, head in _with_enough_partners(compounds):
         yield ("compound", modifier, head), rf"\b{modifier.lower()} {_noun_pattern(head)}\b"
     described = (
-        (adjective.english, name)
-        for name, noun in NOUNS.items()
-        for adjective in adjectives.adjectives_for(noun)
+        (adjective.english, name) for name, noun in NOUNS.items() for adjective in adjectives.adjectives_for(noun)
     )
     for adjective, name in _with_enough_partners(described):
         yield ("adjective", adjective, name), rf"\b{adjective} {_noun_pattern(name)}\b(?! [a-z]+s?\b)"
@@ -628,9 +615,7 @@ def test_every_sentence_is_in_the_right_split(splits):
         for source, target in splits[name]:
             assert records[source].german == target
             assert records[source].held_out == (name != "train")
-    held_out = [
-        item for record in records.values() for item in record.combinations if corpus.is_held_out(item)
-    ]
+    held_out = [item for record in records.values() for item in record.combinations if corpus.is_held_out(item)]
     assert {kind for kind, _, _ in held_out} == {"number", "clock", "date", "compound", "adjective", "object"}
 
 

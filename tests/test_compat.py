@@ -132,9 +132,10 @@ def test_bf16_does_not_ask_for_a_tpu(data_bin):
     import fairseq_tools
 
     words = [str(data_bin), "--source-lang", "en", "--target-lang", "de", "--max-tokens", "100", "--bf16"]
+    words += fairseq_tools.TINY_TRANSFORMER
     code = (
         "import rdrop_fairseq; from fairseq import options; "
-        f"arguments = options.parse_args_and_arch(options.get_training_parser(), {words + fairseq_tools.TINY_TRANSFORMER!r}); "
+        f"arguments = options.parse_args_and_arch(options.get_training_parser(), {words!r}); "
         "print(arguments.bf16, arguments.tpu)"
     )
     assert fairseq_tools.run(sys.executable, "-c", code).stdout.split() == ["True", "False"]

@@ -1,0 +1,196 @@
+"""The prepare scripts from archives like the official ones to binarised data: again, killed anywhere, with mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fairseq_tools
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
+from official_archives import RECIPES, Server, newstests, sentences, text  # noqa: E402
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+VOCABULARY = {"wmt14_en_de": 95, "wmt14_en_fr": 100, "iwslt14_de_en": 95, "multi30k": 95}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """For each recipe a server with its archives, a table that names it, and a folder with the test sets of WMT."""
+    made, servers = {}, []
+    for recipe, (make, (_, target)) in RECIPES.items():
+        folder = tmp_path_factory.mktemp(recipe)
+        table = make(folder)
+        server = Server(folder)
+        servers.append(server)
+        table.write_text(table.read_text().replace("SERVER", server.address))
+        tests = tmp_path_factory.mktemp("tests")
+        newstests(tests, "en" if target == "en" else target)
+        made[recipe] = (server, table, tests)
+    yield made
+    for server in servers:
+        server.close()
+
+
+def command(recipe, served, folder, *arguments):
+    _, table, tests = served[recipe]
+    words = [SCRIPTS / f"prepare_{recipe}.sh", "--output-dir", folder, "--table", table]
+    words += ["--vocab-size", VOCABULARY[recipe], "--workers", "2", *arguments]
+    return words + (["--raw-dir", tests] if recipe.startswith("wmt") else [])
+
+
+def results(folder) -> dict:
+    """What is in the binarised data, but for the commit, which other work may change meanwhile, and logs."""
+    files = {path.name: path.read_bytes() for path in (folder / "bin").iterdir() if path.name != "preprocess.log"}
+    files["preparation.json"] = {**json.loads(files["preparation.json"]), "versions": None}
+    return files
+
+
+@pytest.fixture(scope="module")
+def finished(served, tmp_path_factory):
+    """Every recipe prepared without disturbance."""
+    folders = {}
+    for recipe in RECIPES:
+        folders[recipe] = tmp_path_factory.mktemp("prepared") / recipe
+        fairseq_tools.run(*command(recipe, served, folders[recipe]))
+    return folders
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+def test_prepared_from_archives(recipe, served, finished):
+    source, target = RECIPES[recipe][1]
+    folder = finished[recipe]
+    preparation = json.loads((folder / "bin" / "preparation.json").read_text())
+    assert (preparation["source_language"], preparation["target_language"]) == (source, target)
+    counts = {"wmt14_en_de": (10, 12), "wmt14_en_fr": (10, 12), "iwslt14_de_en": (4, 15), "multi30k": (10, 10)}[recipe]
+    assert (preparation["sentences"]["valid"], preparation["sentences"]["test"]) == counts
+    reference = (folder / "bin" / f"reference.{target}").read_text()
+    if recipe.startswith("wmt"):
+        assert reference == text(sentences(target, 12, 22)).decode()
+        assert preparation["tokenizer"] == "moses" and not preparation["lowercase"]
+        assert preparation["sentences"]["train"] == json.loads((folder / "clean" / "cleaning.json").read_text())["kept"]
+    if recipe == "iwslt14_de_en":
+        assert reference == "".join(text(sentences("en", 3, 10 + number)).decode() for number in range(5))
+        assert preparation["lowercase"] and preparation["moses_no_dash_splits"]
+        cleaned = (folder / "clean" / "train.de").read_text().splitlines()
+        assert (folder / "split" / "valid.de").read_text().splitlines() == cleaned[22::23]
+        assert all(line == line.lower() for line in cleaned)
+    if recipe == "multi30k":
+        assert preparation["tokenizer"] is None and preparation["sentences"]["train"] == 90
+    for language in (source, target):
+        assert (folder / "bin" / f"dict.{language}.txt").stat().st_size > 0
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+def test_again_does_nothing_but_check(recipe, served, finished):
+    server = served[recipe][0]
+    folder = finished[recipe]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    requests = len(server.requests)
+    result = fairseq_tools.run(*command(recipe, served, folder))
+    assert "is as it should be" in result.stderr and len(server.requests) == requests
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert after == before
+    archive = next(path for path in (folder / "archives").iterdir() if path.name != "SHA256SUMS")
+    content = archive.read_bytes()
+    archive.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    message = fairseq_tools.last_line(fairseq_tools.run(*command(recipe, served, folder), fails=True).stderr)
+    assert "is damaged or another file" in message
+    # Archives that are no longer needed may be removed.
+    archive.unlink()
+    fairseq_tools.run(*command(recipe, served, folder))
+    archive.write_bytes(content)
+
+
+@pytest.mark.parametrize("recipe", ["wmt14_en_de", "iwslt14_de_en"])
+def test_killed_in_every_stage(recipe, served, finished, tmp_path):
+    """The whole process group is killed at a moment in each stage; the same command continues, with equal results."""
+    folder = tmp_path / "killed"
+    words = [str(word) for word in command(recipe, served, folder)]
+    # How a stage announces itself, and how long it may go on.
+    stages = [
+        ("getting and checking", 0.3), ("extracting the text", 0.35), ("dropping pairs", 0.3), ("tokenising", 0.6),
+        ("learning", 0.5), ("splitting into", 0.8), ("binarising", 3.0), ("binarising", 5.0),
+    ]  # fmt: skip
+    if recipe == "iwslt14_de_en":
+        stages[2], stages[3] = stages[3], stages[2]
+    for announcement, seconds in stages:
+        process = subprocess.Popen(
+            words, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        for line in process.stderr:
+            if announcement in line and "done before" not in line:
+                time.sleep(seconds)
+                break
+        assert process.poll() is None, f"it ended before {announcement}"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.stderr.close()
+        process.wait()
+    fairseq_tools.run(*words)
+    assert results(folder) == results(finished[recipe])
+
+
+def test_the_number_of_workers_does_not_matter(served, finished, tmp_path):
+    words = command("wmt14_en_de", served, tmp_path / "one")
+    words[words.index("--workers") + 1] = "1"
+    fairseq_tools.run(*words)
+    assert results(tmp_path / "one") == results(finished["wmt14_en_de"])
+
+
+def test_stages_one_by_one(served, finished, tmp_path):
+    folder = tmp_path / "staged"
+    for stage in ("download", "extract", "clean", "tokenise", "learn", "apply", "binarise"):
+        assert not (folder / "bin").exists()
+        fairseq_tools.run(*command("wmt14_en_de", served, folder, "--stage", stage, "--stop-stage", stage))
+    assert results(folder) == results(finished["wmt14_en_de"])
+
+
+def test_tokenised_text_is_taken_as_it_is(tmp_path):
+    for split, count in (("train", 90), ("valid", 10), ("test", 10)):
+        for language in ("de", "en"):
+            path = tmp_path / "text" / f"{split}.{language}"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(
+                text([f"{line.lower()[:-2]} &apos;s {language} ." for line in sentences(language, count, 1)])
+            )
+    folder = tmp_path / "out"
+    fairseq_tools.run(
+        SCRIPTS / "prepare_iwslt14_de_en.sh", "--tokenised-dir", tmp_path / "text", "--output-dir", folder,
+        "--vocab-size", "95",
+    )  # fmt: skip
+    assert json.loads((folder / "bin" / "preparation.json").read_text())["sentences"]["train"] == 90
+    assert (folder / "bin" / "reference.en").read_text().splitlines()[0].endswith("'s en.")
+
+
+def test_mistakes_end_in_one_line(served, finished, tmp_path):
+    def last_error(recipe, *arguments, folder=tmp_path / "out"):
+        return fairseq_tools.last_line(
+            fairseq_tools.run(*command(recipe, served, folder, *arguments), fails=True).stderr
+        )
+
+    assert "no folder" in last_error("multi30k", "--raw-dir", tmp_path / "absent")
+    assert "unknown option --vocabulary" in last_error("wmt14_en_de", "--vocabulary", "3")
+    assert "take a whole number" in last_error("wmt14_en_de", "--vocab-size", "many")
+    assert "unknown stage cleaning; the stages are download" in last_error("wmt14_en_de", "--stage", "cleaning")
+    assert "--target-lang is cs" in last_error("multi30k", "--target-lang", "cs")
+    assert "--tokenised-dir is for text that this recipe cannot take" in last_error(
+        "wmt14_en_de", "--tokenised-dir", tmp_path
+    )
+    message = last_error("wmt14_en_de", "--vocab-size", "90", folder=finished["wmt14_en_de"])
+    assert "made with other settings" in message and "--output-dir" in message
+    # Too many sub-words, then the same folder with a number that suits.
+    assert "cannot learn 5000 sub-words" in last_error("multi30k", "--vocab-size", "5000", folder=tmp_path / "few")
+
+
+def test_help_names_every_option():
+    for recipe in RECIPES:
+        result = fairseq_tools.run(SCRIPTS / f"prepare_{recipe}.sh", "--help")
+        for option in ("--raw-dir", "--output-dir", "--vocab-size", "--workers", "--table", "--stage", "--stop-stage"):
+            assert option in result.stdout

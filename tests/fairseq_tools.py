@@ -37,9 +37,7 @@ def logged(output: str, tag: str) -> list:
     timing = re.compile(r"(\w+_)?(wps|ups|wall)")
     # fairseq-train separates the tag by bars, fairseq-hydra-train puts it into brackets.
     entries = re.findall(rf"(?:\| |\[){tag}(?: \| |\]\[INFO\] - )(\{{.*\}})$", output, re.MULTILINE)
-    return [
-        {key: value for key, value in json.loads(entry).items() if not timing.fullmatch(key)} for entry in entries
-    ]
+    return [{key: value for key, value in json.loads(entry).items() if not timing.fullmatch(key)} for entry in entries]
 
 
 def training_config(data_bin, *arguments):

@@ -98,8 +98,7 @@ def test_everything_the_package_asks_for_is_pinned(wheel):
         canonicalize_name(requirement.name): requirement
         for requirement in requirements
         for extra in ("", "plot", "test")
-        if requirement.marker is None
-        or requirement.marker.evaluate({"extra": extra, "python_version": "3.12"})
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra, "python_version": "3.12"})
     }
     pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in read_pins()}
     assert {"fairseq-fixed", "torch", "matplotlib", "pytest"} <= set(wanted)
@@ -125,9 +124,7 @@ def test_installed_package_prints_its_directory(environment, user_directory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flag, known", [("--rdrop-alpha", True), ("--no-such-flag", False)])
-def test_fairseq_train_knows_the_flags_of_the_installed_package(
-    environment, user_directory, tmp_path, flag, known
-):
+def test_fairseq_train_knows_the_flags_of_the_installed_package(environment, user_directory, tmp_path, flag, known):
     result = run_in_environment(
         environment, "-c", "from fairseq_cli.train import cli_main; cli_main()", tmp_path,
         "--user-dir", user_directory.strip(), "--task", "rdrop_translation", "--arch", "transformer",

@@ -59,6 +59,7 @@ def _translate(run: EvaluatedRun) -> None:
         _say(f"{run.path}: translated before")
         return
     run.forget_results()
+    run.check_vocabulary()
     if run.averages:
         _say(f"{run.path}: averaging {len(run.checkpoints)} checkpoints, the last {run.checkpoints[-1].name}")
         run.write_average()

@@ -13,6 +13,7 @@ from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.data.preparation import Preparation, read_preparation
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
+from rdrop_fairseq.recipes.resuming import read_last_checkpoint
 from rdrop_fairseq.recipes.run_folder import RunFolder
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -97,6 +98,10 @@ class EvaluatedRun:
         for path in (self._origin, self.translations, self._average, *(self.folder / name for name in names)):
             if path.exists():
                 path.unlink()
+
+    def check_vocabulary(self) -> None:
+        """Raises a UserError if the checkpoints were trained with another vocabulary than that of the data."""
+        read_last_checkpoint(self.checkpoints[-1]).check_vocabulary(self.data, *self.languages)
 
     def write_average(self) -> None:
         """Write RUN/evaluation/average.pt."""

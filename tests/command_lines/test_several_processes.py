@@ -45,9 +45,22 @@ def train_in_two_processes(folder, tmp_path, data_bin, *arguments) -> list:
     logs = [tmp_path / "rank0.log", tmp_path / "rank1.log"]
     processes = [
         start(
-            data_bin, folder, RDROP, *arguments, "--distributed-world-size", "2",
-            "--distributed-rank", str(rank), "--distributed-init-method", address, "--distributed-backend", "gloo",
-            "--ddp-backend", "legacy_ddp", "--distributed-no-spawn", log=log,
+            data_bin,
+            folder,
+            RDROP,
+            *arguments,
+            "--distributed-world-size",
+            "2",
+            "--distributed-rank",
+            str(rank),
+            "--distributed-init-method",
+            address,
+            "--distributed-backend",
+            "gloo",
+            "--ddp-backend",
+            "legacy_ddp",
+            "--distributed-no-spawn",
+            log=log,
         )  # fmt: skip
         for rank, log in enumerate(logs)
     ]

@@ -79,13 +79,9 @@ def test_resumed_run_equals_straight_run(rdrop_run, data_bin, tmp_path):
     )  # fmt: skip
     first = train(*arguments, "--max-update", "4")
     second = train(*arguments)
-    resumed = [
-        entry for run in (first, second) for entry in fairseq_tools.logged(run.output, "train_inner")
-    ]
+    resumed = [entry for run in (first, second) for entry in fairseq_tools.logged(run.output, "train_inner")]
     assert resumed == fairseq_tools.logged(rdrop_run.output, "train_inner")
-    straight_state, state = (
-        load_checkpoint(folder / "checkpoint_last.pt") for folder in (rdrop_run.folder, tmp_path)
-    )
+    straight_state, state = (load_checkpoint(folder / "checkpoint_last.pt") for folder in (rdrop_run.folder, tmp_path))
     assert_equal(state["model"], straight_state["model"])
     assert_equal(state["last_optimizer_state"], straight_state["last_optimizer_state"])
     assert_equal(state["extra_state"]["train_iterator"], straight_state["extra_state"]["train_iterator"])

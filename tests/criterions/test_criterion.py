@@ -112,9 +112,7 @@ def test_features_and_logits_give_the_same(data_bin, monkeypatch, passes, flags,
     """The path from features equals the path from log-probabilities: loss, log and every gradient."""
     results = []
     for from_features in (True, False):
-        task, model, criterion = setup(
-            data_bin, "--rdrop-alpha", "4", "--rdrop-passes", passes, *flags, *projection
-        )
+        task, model, criterion = setup(data_bin, "--rdrop-alpha", "4", "--rdrop-passes", passes, *flags, *projection)
         assert plain_output_projection(model) is model.decoder.output_projection
         if not from_features:
             module = "rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop"
@@ -241,6 +239,7 @@ def test_anything_overridden_goes_by_the_logits(data_bin, what):
     _, model, _ = setup(data_bin)
     decoder = model.decoder
     if what == "decoder forward":
+
         class Decoder(type(decoder)):
             def forward(self, *arguments, **options):
                 return super().forward(*arguments, **options)
@@ -253,6 +252,7 @@ def test_anything_overridden_goes_by_the_logits(data_bin, what):
     elif what == "hook":
         decoder.output_projection.register_forward_pre_hook(lambda module, inputs: None)
     elif what == "subclass":
+
         class Linear(torch.nn.Linear):
             pass
 
@@ -265,9 +265,7 @@ def test_anything_overridden_goes_by_the_logits(data_bin, what):
 def test_equal_passes_warn_once(data_bin, caplog):
     for dropout, expected in (("0.0", 1), ("0.1", 0)):
         caplog.clear()
-        task, model, criterion = setup(
-            data_bin, "--rdrop-alpha", "5", "--dropout", dropout, "--attention-dropout", "0"
-        )
+        task, model, criterion = setup(data_bin, "--rdrop-alpha", "5", "--dropout", dropout, "--attention-dropout", "0")
         with caplog.at_level(logging.WARNING):
             for size in (9, 4):
                 step(model, criterion, fairseq_tools.batch(task, size=size))

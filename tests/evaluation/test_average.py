@@ -138,9 +138,7 @@ def change_number(model):
     ],
 )
 def test_checkpoints_of_different_models_are_refused(tmp_path, change, message):
-    first, second = (
-        make_checkpoint(tmp_path / name, seed) for seed, name in enumerate(("first.pt", "second.pt"))
-    )
+    first, second = (make_checkpoint(tmp_path / name, seed) for seed, name in enumerate(("first.pt", "second.pt")))
     state = torch.load(second, weights_only=False)
     change(state["model"])
     torch.save(state, second)

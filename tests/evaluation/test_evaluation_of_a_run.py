@@ -67,9 +67,7 @@ def test_training_log(run_folder):
 
 
 def test_averages(run_folder, averaged):
-    inputs = [
-        compat.load_checkpoint(run_folder / "checkpoints" / f"checkpoint{epoch}.pt") for epoch in (2, 3, 4)
-    ]
+    inputs = [compat.load_checkpoint(run_folder / "checkpoints" / f"checkpoint{epoch}.pt") for epoch in (2, 3, 4)]
     result = compat.load_checkpoint(averaged)
     for name, value in result["model"].items():
         by_hand = sum(state["model"][name].double() for state in inputs) / 3

@@ -8,7 +8,7 @@ import pytest
 
 import rdrop_fairseq
 from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation import environment, report, score
+from rdrop_fairseq.evaluation import environment, report, score, score_report
 
 REFERENCE = [f"Satz {number} steht hier am Ende der Liste ." for number in range(60)]
 
@@ -51,7 +51,7 @@ def experiment(tmp_path):
         "R-Drop": write_lines(tmp_path / "rdrop.txt", REFERENCE),
     }
     scores = score.score_files(reference, systems, source_lang="en", target_lang="de", resamples=100)
-    score.write_scores(scores, tmp_path / "scores.json")
+    score_report.write_scores(scores, tmp_path / "scores.json")
     write_lines(tmp_path / "source.en", [f"source {number}" for number in range(60)])
     return tmp_path
 
@@ -64,7 +64,7 @@ def make(experiment, **options):
 
 def test_table_and_signatures(experiment):
     text = make(experiment)
-    scores = score.read_scores(experiment / "scores.json")
+    scores = score_report.read_scores(experiment / "scores.json")
     rows = {line.split("|")[1].strip(): line for line in text.split("\n") if line.startswith("| ")}
     cells = {name: [cell.strip() for cell in row.split("|")[1:-1]] for name, row in rows.items()}
     baseline, rdrop = scores.systems
@@ -109,13 +109,13 @@ def test_samples_are_the_first_that_differ(experiment):
 
 def conclusions(experiment, **change):
     runs = {"baseline": experiment / "baseline", "R-Drop": experiment / "rdrop"}
-    scores = score.read_scores(experiment / "scores.json")
+    scores = score_report.read_scores(experiment / "scores.json")
     return report.conclusions({name: report.read_run(folder) for name, folder in runs.items()}, scores)
 
 
 def test_sentences_on_a_significant_difference(experiment):
     lines = conclusions(experiment)
-    scores = score.read_scores(experiment / "scores.json")
+    scores = score_report.read_scores(experiment / "scores.json")
     difference = 100 - scores.system("baseline").bleu.score
     p_value = scores.system("R-Drop").bleu.p_value
     assert p_value < 0.05
@@ -138,7 +138,7 @@ def test_sentences_on_an_insignificant_difference(experiment):
         "R-Drop": write_lines(experiment / "rdrop.txt", nearly),
     }
     scores = score.score_files(experiment / "reference.de", systems, resamples=200)
-    score.write_scores(scores, experiment / "scores.json")
+    score_report.write_scores(scores, experiment / "scores.json")
     assert scores.system("R-Drop").bleu.p_value > 0.05
     sentence = conclusions(experiment)[0]
     assert "not significant) and" in sentence and ", significant" not in sentence
@@ -146,13 +146,13 @@ def test_sentences_on_an_insignificant_difference(experiment):
 
 
 def test_a_worse_system_is_said_to_be_worse(experiment):
-    scores = score.read_scores(experiment / "scores.json")
+    scores = score_report.read_scores(experiment / "scores.json")
     swapped = score.score_files(
         experiment / "reference.de",
         {system.name: system.path for system in scores.systems},
         baseline="R-Drop",
     )
-    score.write_scores(swapped, experiment / "scores.json")
+    score_report.write_scores(swapped, experiment / "scores.json")
     lines = conclusions(experiment)
     difference = swapped.system("baseline").bleu.score - 100
     assert lines[0].startswith(f"baseline against R-Drop: {difference:.2f} BLEU")
@@ -189,9 +189,7 @@ def test_bad_input_leaves_the_older_report(experiment, monkeypatch, arguments, m
     with pytest.raises(UserError, match=message) as refusal:
         report.main([*arguments, "--output", "report"])
     assert "\n" not in str(refusal.value)
-    assert [(path.name, path.read_text()) for path in (experiment / "report").iterdir()] == [
-        ("report.md", "older")
-    ]
+    assert [(path.name, path.read_text()) for path in (experiment / "report").iterdir()] == [("report.md", "older")]
 
 
 def test_plugin_state_in_and_out_of_a_checkout(tmp_path, monkeypatch):

@@ -9,11 +9,9 @@ import fairseq_tools
 import pytest
 
 from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation import score
+from rdrop_fairseq.evaluation import score, score_report
 
-WORDS = (
-    "der die das Haus Baum Stra\u00dfe gr\u00fcne alte steht l\u00e4uft nicht 3,5 z.B. sehr , gestern".split()
-)
+WORDS = "der die das Haus Baum Stra\u00dfe gr\u00fcne alte steht l\u00e4uft nicht 3,5 z.B. sehr , gestern".split()
 
 
 def noisy(lines, share, seed):
@@ -52,9 +50,7 @@ def sacrebleu(*arguments):
 
 
 def test_scores_and_signatures_are_those_of_the_sacrebleu_command(texts):
-    report = score.score_files(
-        texts / "reference.de", {name: texts / name for name in ("good", "bad")}, resamples=10
-    )
+    report = score.score_files(texts / "reference.de", {name: texts / name for name in ("good", "bad")}, resamples=10)
     for system in report.systems:
         bleu, chrf = sacrebleu(texts / "reference.de", "-i", texts / system.name)
         assert (bleu["name"], chrf["name"]) == ("BLEU", "chrF2")
@@ -129,9 +125,7 @@ def test_output_of_generate_scores_as_its_plain_text(texts, tmp_path):
         records.append(f"P-{index}\t-0.1")
     records.append("Generate test with beam=5: BLEU4 = 1.00, 71.2/54.6/37.2/27.2 (BP=0.6)")
     path = write(tmp_path / "generate-test.txt", records)
-    report = score.score_files(
-        texts / "reference.de", {"plain": texts / "good", "generated": path}, resamples=10
-    )
+    report = score.score_files(texts / "reference.de", {"plain": texts / "good", "generated": path}, resamples=10)
     plain, generated = report.system("plain"), report.system("generated")
     assert (generated.bleu.score, generated.bleu.mean) == (plain.bleu.score, plain.bleu.mean)
     assert generated.chrf.score == plain.chrf.score and generated.bleu.p_value == 1.0
@@ -165,7 +159,7 @@ def test_json_and_markdown(texts, tmp_path, capsys):
     arguments += ["--json", str(tmp_path / "scores.json"), "--markdown", str(tmp_path / "scores.md")]
     score.main(arguments)
     printed = capsys.readouterr().out
-    report = score.read_scores(tmp_path / "scores.json")
+    report = score_report.read_scores(tmp_path / "scores.json")
     systems = {"baseline": texts / "close", "R-Drop": texts / "bad"}
     assert report == score.score_files(
         texts / "reference.de", systems, source_lang="en", target_lang="de", resamples=40, seed=3
@@ -178,13 +172,11 @@ def test_json_and_markdown(texts, tmp_path, capsys):
     assert f"BLEU|{report.signatures['BLEU']} = " in printed
 
 
-@pytest.mark.parametrize(
-    "content", ["[1, 2]", "{}", '{"systems": []}', "no json", '{"systems": [{"name": 1}]}']
-)
+@pytest.mark.parametrize("content", ["[1, 2]", "{}", '{"systems": []}', "no json", '{"systems": [{"name": 1}]}'])
 def test_foreign_json_is_refused(tmp_path, content):
     (tmp_path / "scores.json").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"scores\.json is not what"):
-        score.read_scores(tmp_path / "scores.json")
+        score_report.read_scores(tmp_path / "scores.json")
 
 
 BAD_FILES = {

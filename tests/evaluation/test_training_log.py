@@ -215,9 +215,7 @@ def test_kl_by_epoch_where_the_log_interval_was_never_reached():
     log.epoch(100, 20, kl="0.5")
     records = parse_training_log(log.text)
     assert [(r.update, r.rdrop_kl_loss) for r in records.kl_records()] == [(50, 0.25), (100, 0.5)]
-    assert (
-        parse_training_log(one_run(True).text).kl_records() == parse_training_log(one_run(True).text).training
-    )
+    assert parse_training_log(one_run(True).text).kl_records() == parse_training_log(one_run(True).text).training
 
 
 def test_files_without_records_are_refused(tmp_path):

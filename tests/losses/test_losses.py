@@ -114,9 +114,17 @@ def test_gradcheck():
     inputs = [tensor.requires_grad_() for tensor in (features, weight, bias)]
     for reduction in ("sum", "none"):
         assert torch.autograd.gradcheck(
-            lambda *tensors: linear_rdrop_loss(
-                tensors[0], tensors[1], target, tensors[2], passes=3, impl="fused", reduction=reduction  # noqa: B023
-            ).loss,
+            lambda *tensors: (
+                linear_rdrop_loss(
+                    tensors[0],
+                    tensors[1],
+                    target,
+                    tensors[2],
+                    passes=3,
+                    impl="fused",
+                    reduction=reduction,  # noqa: B023
+                ).loss
+            ),
             inputs,
         )
 
@@ -154,6 +162,7 @@ def test_error_is_no_larger_than_that_of_plain_torch(runner, dtype):
     for truth_part, plain_part, closed_part in zip(
         (truth[0].loss, *truth[1]), (plain[0].loss, *plain[1]), (closed[0].loss, *closed[1])
     ):
+
         def error(part):
             return (part.double() - truth_part).abs().max().item()  # noqa: B023
 

@@ -4,15 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import fairseq_tools
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
-from official_archives import RECIPES, Server, newstests, sentences, text  # noqa: E402
+from official_archives import RECIPES, Server, newstests, sentences, text
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 VOCABULARY = {"wmt14_en_de": 95, "wmt14_en_fr": 100, "iwslt14_de_en": 95, "multi30k": 95}

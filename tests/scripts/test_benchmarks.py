@@ -6,33 +6,104 @@ from pathlib import Path
 
 import fairseq_tools
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks"
+HAS_CHUNKED = hasattr(torch.nn.functional, "linear_cross_entropy")
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("program", "options", "variants"),
-    [
-        (
-            "loss_layer.py",
-            ["--tokens", "16", "--vocabulary", "50", "60", "--features", "8"],
-            2 * ["products", "fairseq", "reference", "fused"],
-        ),
-        ("training_update.py", ["--preset", "tiny"], ["plain", "rdrop", "fairseq"]),
-    ],
-    ids=["loss layer", "training update"],
-)
-def test_benchmark_writes_a_csv(tmp_path, program, options, variants):
+def measure(program, output, *options):
+    """Run a benchmark; the rows of its CSV."""
     pytest.importorskip("fairseq.criterions.label_smoothed_cross_entropy_with_rdrop")
-    output = tmp_path / "result.csv"
-    arguments = [*options, "--rounds", "2", "--threads", "1", "--output", output]
-    fairseq_tools.run(sys.executable, BENCHMARKS / program, *arguments)
+    fairseq_tools.run(sys.executable, BENCHMARKS / program, *options, "--output", output)
     with open(output, newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    assert [row["variant"] for row in rows] == variants
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The CSV files of the two benchmarks that are plotted."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    shared = ["--rounds", "2", "--threads", "1"]
+    grid = ["--tokens", "16", "--vocabulary", "50", "60", "--features", "8"]
+    return folder, {
+        "loss_layer": measure("loss_layer.py", folder / "loss_layer.csv", *grid, *shared),
+        "updates": measure("training_update.py", folder / "updates.csv", "--preset", "tiny", *shared),
+    }
+
+
+def test_csv_files(measured):
+    folder, rows = measured
+    assert [row["variant"] for row in rows["loss_layer"]] == 2 * ["products", "fairseq", "reference", "fused"]
+    variants = ["plain", "plain_chunked", "fairseq", "products", "rdrop"]
+    assert [row["variant"] for row in rows["updates"]] == [
+        it for it in variants if HAS_CHUNKED or it != "plain_chunked"
+    ]
+    for benchmark in rows.values():
+        assert float(next(value for name, value in benchmark[0].items() if name.startswith("times_"))) == 1.0
+        for row in benchmark:
+            quantiles = [float(row[f"{it}_seconds"]) for it in ("quantile_10", "median", "quantile_90")]
+            assert 0 < quantiles[0] <= quantiles[1] * 1.001 <= quantiles[2] * 1.002
+            assert row["torch"] and row["CPU"] and row["commit"] and row["threads"] == "1" and row["device"] == "cpu"
+
+
+def test_plot(measured, tmp_path):
+    folder, _ = measured
+    arguments = [folder / "loss_layer.csv", folder / "updates.csv", "--output", tmp_path / "cost.png"]
+    fairseq_tools.run(sys.executable, BENCHMARKS / "plot.py", *arguments)
+    assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    result = fairseq_tools.run(
+        sys.executable, BENCHMARKS / "plot.py", tmp_path / "other.csv", "--output", tmp_path / "x.png", fails=True
+    )
+    assert "has no times" in fairseq_tools.last_line(result.stderr)
+
+
+def test_updates_on_data(data_bin, tmp_path):
+    options = ["--data", data_bin, "--preset", "tiny", "--variant", "plain", "rdrop", "--rounds", "1", "--threads", "1"]
+    rows = measure("training_update.py", tmp_path / "rows.csv", *options)
+    assert [row["variant"] for row in rows] == ["plain", "rdrop"]
+
+
+def test_largest_batch(tmp_path):
+    """What is found fits, and one step more does not."""
+    options = ["--preset", "tiny", "--memory", "640", "--step", "4096", "--threads", "1"]
+    (row,) = measure("largest_batch.py", tmp_path / "rows.csv", "--variant", "plain", *options)
+    assert 0 < float(row["needs_MiB"]) <= 640 and int(row["max_tokens"]) % 4096 == 0
+
+
+def test_preparation(parallel_text, tmp_path):
+    options = ["--source", parallel_text / "train.en", "--target", parallel_text / "train.de", "--rounds", "1"]
+    options += ["--source-lang", "en", "--target-lang", "de", "--vocab-size", "46"]
+    rows = measure("preparation.py", tmp_path / "rows.csv", *options)
+    assert [row["step"].split()[0] for row in rows] == ["clean", "tokenise", "tokenise", "sub-words", "sub-words"]
     for row in rows:
-        assert 0 < float(row["median_seconds"]) <= float(row["quantile_90_seconds"]) * 1.001
-        assert row["torch"] and row["CPU"] and row["commit"] and row["threads"] == "1"
-    baseline = rows[0]
-    assert float(next(value for name, value in baseline.items() if name.startswith("times_"))) == 1.0
+        seconds = 80 / float(row["lines_per_second_and_core"])
+        assert seconds == pytest.approx(float(row["median_seconds"]), rel=0.01)
+
+
+@pytest.mark.skipif(not HAS_CHUNKED, reason="torch has linear_cross_entropy from 2.13 on")
+def test_the_peer_computes_the_same_loss(data_bin):
+    """torch's chunked cross-entropy, with its label smoothing translated, against fairseq's criterion."""
+    code = f"""
+import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import fairseq_tools, peers, torch
+task, model, criterion = fairseq_tools.build(fairseq_tools.training_config(
+    {str(data_bin)!r}, "--label-smoothing", "0.1", "--criterion", "label_smoothed_cross_entropy",
+    *fairseq_tools.TINY_TRANSFORMER, "--share-all-embeddings"))
+model.eval()
+sample = fairseq_tools.batch(task)
+chunked = peers.ChunkedCrossEntropyCriterion(task, False, 0.1)
+for name in ("plain", "chunked"):
+    model.zero_grad()
+    loss = (criterion if name == "plain" else chunked)(model, sample)[0]
+    loss.backward()
+    print(loss.item(), sum(it.abs().sum().item() for it in fairseq_tools.gradients(model).values()))
+"""
+    plain, chunked = (
+        [float(it) for it in line.split()]
+        for line in fairseq_tools.run(sys.executable, "-c", code).stdout.splitlines()[-2:]
+    )
+    assert chunked == pytest.approx(plain, rel=1e-5)

@@ -36,6 +36,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     runs = [EvaluatedRun(path, options, generation) for path in options.run]
     _check_comparable(runs)
     for run in runs:
+        run.lock()
         if not run.is_trained:
             _say(f"{run.path}: its training has not come to its end; these are the checkpoints so far")
         _translate(run)
@@ -65,8 +66,10 @@ def _translate(run: EvaluatedRun) -> None:
         run.write_average()
     command = run.generation_command()
     _say(f"{run.path}: translating the test set; the output goes to {run.partial_translations}")
+    # Ended when this process is killed: it would go on writing into the file that the next one begins.
+    worker = [sys.executable, "-m", "rdrop_fairseq.recipes.worker", *command]
     with open(run.partial_translations, "wb") as output:
-        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
+        status = subprocess.run(worker, stdout=output, stderr=subprocess.STDOUT).returncode
     if status != 0:
         raise UserError(
             f"{shlex.join(command[:1])} failed with status {status}: {_last_line(run.partial_translations)}; "

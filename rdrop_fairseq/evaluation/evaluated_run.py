@@ -1,8 +1,10 @@
 """A run of scripts/train.sh as evaluation sees it: its checkpoints, its test set, and what was made of them."""
 
 import argparse
+import fcntl
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
@@ -83,6 +85,15 @@ class EvaluatedRun:
             raise UserError(f"no checkpoint {path}; train first, or give --checkpoint FILE")
         return [path]
 
+    def lock(self) -> None:
+        """Keep other processes from RUN/evaluation until this one ends; raises a UserError if one is there already."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / ".lock", "a")  # noqa: SIM115, held open on purpose
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"another process evaluates {self.path}; wait for it") from error
+
     def has_translations(self) -> bool:
         """Whether the translations that are there are those of these checkpoints, data and flags."""
         try:
@@ -93,7 +104,6 @@ class EvaluatedRun:
 
     def forget_results(self) -> None:
         """Remove what was made from other checkpoints, data or flags, so that nothing can be scored by mistake."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         names = ("scores.json", "scores.md", "comparison.json", "comparison.md")
         for path in (self._origin, self.translations, self._average, *(self.folder / name for name in names)):
             if path.exists():
@@ -131,7 +141,7 @@ class EvaluatedRun:
         with atomic_output(self._origin) as temporary:
             temporary.write_text(json.dumps(self._origin_of_translations(), indent=2) + "\n", encoding="utf-8")
         with atomic_output(self.folder / "command.txt") as temporary:
-            temporary.write_text(" ".join(command) + "\n", encoding="utf-8")
+            temporary.write_text(shlex.join(command) + "\n", encoding="utf-8")
 
     def _origin_of_translations(self) -> Dict[str, Any]:
         test = sorted(self.data.glob(f"test.{'-'.join(self.languages)}.*"))

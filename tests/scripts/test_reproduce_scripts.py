@@ -1,5 +1,6 @@
 """scripts/reproduce_wmt14_en_de.sh in miniature: from archives to the scores of two runs; and scripts/evaluate.sh."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -156,6 +157,27 @@ def test_what_cannot_be_evaluated_ends_in_one_line(run, reproduced, tmp_path):
     # The cause is gone, and the same command goes on.
     shutil.copytree(record["data"], data, dirs_exist_ok=True)
     assert "tokenised BLEU" in evaluate(run, "--average", "2", "--data", data).stdout
+
+
+def test_one_process_at_a_time_and_no_orphans(run):
+    """Killed alone, evaluation takes fairseq-generate with it, which would write into the next one's file."""
+    with open(run / "evaluation" / ".lock", "a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert "another process evaluates" in last_error(run, "--average", "2")
+    words = [str(SCRIPTS / "evaluate.sh"), str(run), "--average", "1"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "translating the test set" in line:
+            time.sleep(1)
+            break
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    deadline = time.monotonic() + 10
+    while str(run) in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout:
+        assert time.monotonic() < deadline, "the translation goes on"
+        time.sleep(0.05)
+    assert "tokenised BLEU" in evaluate(run, "--average", "1").stdout
 
 
 def test_a_training_that_has_not_ended_is_said(run):

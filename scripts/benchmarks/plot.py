@@ -17,6 +17,7 @@ from matplotlib import pyplot  # noqa: E402
 
 from rdrop_fairseq.atomic_files import atomic_output  # noqa: E402
 from rdrop_fairseq.errors import UserError  # noqa: E402
+from rdrop_fairseq.evaluation.command_line import quiet_libraries  # noqa: E402
 
 # Okabe and Ito's, which people with any colour vision can tell apart.
 COLOURS = {
@@ -81,7 +82,8 @@ def draw(axis: pyplot.Axes, rows: List[Dict[str, str]], column: str, label: str,
                 error_kw={"elinewidth": 0.8},
             )
     axis.axhline(1, color="#999999", linewidth=0.8, zorder=0)
-    axis.set_xticks(range(len(settings)), settings, fontsize=8, rotation=0 if len(settings) < 4 else 30)
+    slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(settings) > 4 else {}
+    axis.set_xticks(range(len(settings)), settings, fontsize=8, **slanted)
     axis.set_ylabel(f"{label}\n(multiples of {baseline})")
     axis.spines[["top", "right"]].set_visible(False)
 
@@ -92,13 +94,15 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+", help="CSV files of loss_layer.py or training_update.py")
     parser.add_argument("--output", type=Path, required=True, help="PNG file to write")
     options = parser.parse_args()
+    quiet_libraries()
     files = [read_rows(path) for path in options.files]
-    figure, axes = pyplot.subplots(len(files), 2, figsize=(11, 3.2 * len(files)), squeeze=False, layout="constrained")
+    figure, axes = pyplot.subplots(len(files), 2, figsize=(11, 3.6 * len(files)), squeeze=False, layout="constrained")
     for rows, (left, right) in zip(files, axes):
         draw(left, rows, "median_seconds", "time", with_quantiles=True)
         draw(right, rows, "extra_MiB", "extra memory", with_quantiles=False)
-        left.set_title(f"{rows[0]['device']}, {rows[0]['dtype']}", fontsize=9, loc="left")
-        left.legend(fontsize=8, frameon=False)
+        place = rows[0]["GPU"] if rows[0]["device"] == "cuda" else f"{rows[0]['CPU']}, {rows[0]['threads']} threads"
+        left.set_title(f"{place}, {rows[0]['dtype']}", fontsize=9, loc="left", pad=22)
+        left.legend(fontsize=8, frameon=False, ncol=5, loc="lower left", bbox_to_anchor=(0, 0.98), borderaxespad=0)
     with atomic_output(options.output) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
     print(f"wrote {options.output}")

@@ -13,13 +13,20 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
+from fairseq.tasks.translation import TranslationTask
 from torch import Tensor, nn
 
 from rdrop_fairseq import compat
 from rdrop_fairseq.batching import PASSES_KEY, concatenate_passes
 from rdrop_fairseq.criterions.output_projection import plain_output_projection
 from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.losses import IMPLEMENTATIONS, RDropLossOutput, linear_rdrop_loss, rdrop_loss
+from rdrop_fairseq.losses import (
+    IMPLEMENTATIONS,
+    RDropLossOutput,
+    chosen_implementation,
+    linear_rdrop_loss,
+    rdrop_loss,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +35,7 @@ CRITERION_NAME = "label_smoothed_cross_entropy_with_rdrop"
 # knows the name above with fewer flags. This one it does not know.
 HYDRA_CRITERION_NAME = "rdrop_label_smoothed_cross_entropy"
 # A KL below this, in nats per token, is rounding: two passes under dropout differ by far more.
-EQUAL_PASSES_KL = {torch.float16: 1e-5, torch.bfloat16: 1e-4}
-EQUAL_PASSES_KL_FLOAT32 = 1e-8
+EQUAL_PASSES_KL = 1e-8
 
 
 @dataclass
@@ -144,6 +150,8 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
     ) -> RDropLossOutput:
         """Run the model and the loss on the concatenated sample."""
         prefix = self.ignore_prefix_size
+        # Tasks other than translation may count otherwise, and ntokens counts the prefix too.
+        counts_targets = isinstance(self.task, TranslationTask) and prefix == 0 and isinstance(sample["ntokens"], int)
         options = dict(
             alpha=self.rdrop_alpha,
             passes=passes,
@@ -151,8 +159,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             ignore_index=self.padding_idx,
             impl=self.rdrop_impl,
             reduction="sum" if reduce else "none",
-            # ntokens counts the prefix too.
-            num_tokens=sample["ntokens"] if prefix == 0 and isinstance(sample["ntokens"], int) else None,
+            num_tokens=sample["ntokens"] if counts_targets and sample["target"].is_cuda else None,
         )
         projection = plain_output_projection(model) if net_output is None else None
         if projection is not None:
@@ -160,6 +167,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             target = sample["target"][:, prefix:].reshape(-1)
             features = features[:, prefix:].reshape(-1, features.size(-1))  # (m*N, D)
             result = linear_rdrop_loss(features, projection.weight, target, bias=projection.bias, **options)
+            self._say_path("features and the output projection", features, passes)
         else:
             if net_output is None:
                 net_output = model(**sample["net_input"])
@@ -168,8 +176,8 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             target = model.get_targets(sample, net_output)[:, prefix:].reshape(-1)
             log_probs = log_probs[:, prefix:].reshape(-1, log_probs.size(-1))  # (m*N, V)
             result = rdrop_loss(log_probs, target, **options)
-        self._say_path(from_features=projection is not None)
-        self._warn_of_equal_passes(result, sample, passes)
+            self._say_path("the model's log-probabilities", log_probs, passes)
+        self._warn_of_equal_passes(result, target, passes)
         return result if reduce else result._replace(loss=result.loss.unsqueeze(1))
 
     @staticmethod
@@ -180,20 +188,20 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             _replacement_said = True
             logger.info(f"{CRITERION_NAME}: rdrop_fairseq's criterion takes the place of fairseq's own")
 
-    def _say_path(self, from_features: bool) -> None:
+    def _say_path(self, source: str, rows: Tensor, passes: int) -> None:
         """Log once how the loss is computed."""
         if not self._path_said:
             self._path_said = True
-            source = "features and the output projection" if from_features else "the model's log-probabilities"
-            logger.info(f"R-Drop loss from {source} (--rdrop-impl {self.rdrop_impl})")
+            implementation = chosen_implementation(self.rdrop_impl, rows.device, rows.dtype, passes)
+            logger.info(f"R-Drop loss from {source}, implementation {implementation}")
 
-    def _warn_of_equal_passes(self, result: RDropLossOutput, sample: Dict[str, Any], passes: int) -> None:
-        """Warn once, at the first training batch, if the passes do not differ."""
+    def _warn_of_equal_passes(self, result: RDropLossOutput, target: Tensor, passes: int) -> None:
+        """Warn once, at the first training batch with tokens (N,), if the passes do not differ."""
         if self._passes_compared or passes == 1 or not self.training:
             return
-        self._passes_compared = True
-        kl_per_token = float(result.kl_loss) / max(1, int(sample["ntokens"]))
-        if kl_per_token < EQUAL_PASSES_KL.get(result.loss.dtype, EQUAL_PASSES_KL_FLOAT32):
+        num_tokens = int(target.ne(self.padding_idx).sum())
+        self._passes_compared = num_tokens > 0
+        if self._passes_compared and float(result.kl_loss) / num_tokens < EQUAL_PASSES_KL:
             logger.warning(
                 "the passes of R-Drop are equal (KL 0), so it only costs time: all dropout rates seem to be 0; "
                 "give --dropout, for example 0.3, or --rdrop-alpha 0"

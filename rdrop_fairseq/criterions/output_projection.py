@@ -9,6 +9,9 @@ from fairseq.models.fairseq_decoder import FairseqDecoder
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from torch import nn
 
+# Where torch keeps the hooks of a module.
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
 
 def plain_output_projection(model: nn.Module) -> Optional[nn.Linear]:
     """The projection that alone makes ``model``'s logits from its features, or None if that cannot be known.
@@ -33,12 +36,22 @@ def plain_output_projection(model: nn.Module) -> Optional[nn.Linear]:
         and _inherits(decoder, FairseqDecoder, "get_normalized_probs", "get_normalized_probs_scriptable")
         and getattr(decoder, "adaptive_softmax", None) is None
     )
-    # A subclass of Linear, or a hook on it (quantisation noise), may do more than the matrix product.
-    if not stock or type(projection) is not nn.Linear:
+    # A subclass of Linear, or a hook (quantisation noise, pruning, probing), may do more than the matrix product.
+    if not stock or type(projection) is not nn.Linear or "forward" in vars(projection):
         return None
-    if projection._forward_hooks or projection._forward_pre_hooks or projection._backward_hooks:
+    if any(_has_hooks(it) for it in (module, decoder, projection)) or _has_global_hooks():
         return None
     return projection
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Whether something is called before or after the forward or backward pass of this very module."""
+    return any(getattr(module, name, None) for name in _HOOKS)
+
+
+def _has_global_hooks() -> bool:
+    """The same of hooks on every module."""
+    return any(getattr(nn.modules.module, f"_global{name}", None) for name in _HOOKS)
 
 
 def _inherits(instance: nn.Module, base: type, *names: str) -> bool:

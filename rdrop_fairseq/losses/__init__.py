@@ -6,13 +6,15 @@ logits whole. Both compute the objective of :mod:`rdrop_fairseq.losses.objective
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from rdrop_fairseq.losses.fused import fused_linear_rdrop_loss, fused_rdrop_loss
+from rdrop_fairseq.losses.half_precision import autocast_enabled
 from rdrop_fairseq.losses.objective import REDUCTION_CHOICES, Objective, RDropLossOutput, require_choice
 from rdrop_fairseq.losses.reference import reference_linear_rdrop_loss, reference_rdrop_loss
 
-__all__ = ["IMPLEMENTATIONS", "RDropLossOutput", "linear_rdrop_loss", "rdrop_loss"]
+__all__ = ["IMPLEMENTATIONS", "RDropLossOutput", "chosen_implementation", "linear_rdrop_loss", "rdrop_loss"]
 
 IMPLEMENTATIONS = ("auto", "reference", "fused", "triton")
 
@@ -44,20 +46,24 @@ def rdrop_loss(
         kl: "symmetric", or "forward" for KL(P_i||P_j), i < j, alone.
         ce_passes: "all", or "first" for the cross-entropy of the first pass alone.
         reduction: "sum", or "none" for one loss per token (N,).
-        num_tokens: how many targets are not padding, if the caller knows: saves a synchronisation on CUDA.
+        num_tokens: how many targets are not padding, if the caller knows: saves a synchronisation on CUDA, where it
+            is believed; a wrong number drops tokens or counts padding.
 
     Returns:
         :class:`RDropLossOutput`; ``loss`` is differentiable with respect to ``logits``.
 
     Raises:
-        ValueError: an unknown choice, a value out of range, or shapes that do not fit together.
+        ValueError: an unknown choice, a value out of range, or shapes that do not fit together. On CUDA a target out
+            of range is a device-side assertion, as in torch.
     """
     objective = Objective(alpha, passes, label_smoothing, ignore_index, kl, ce_passes)
     _check("logits", logits, target, objective, impl, reduction, num_tokens)
     target = target.long()
+    impl = chosen_implementation(impl, logits.device, logits.dtype, passes)
+    _check_targets(target, logits.size(1), objective.ignore_index, num_tokens, impl)
     if impl == "reference":
         return reference_rdrop_loss(logits, target, objective, reduction)
-    use_triton = _uses_triton(impl, logits, objective)
+    use_triton = impl == "triton"
     return fused_rdrop_loss(logits, target, objective, reduction, num_tokens, use_triton)
 
 
@@ -80,9 +86,9 @@ def linear_rdrop_loss(
 
     Args:
         features: (passes*N, D), floating point, rows pass after pass.
-        weight: (V, D), the output projection.
+        weight: (V, D), the output projection, of the features' dtype, or any under autocast.
         target: (N,) integers.
-        bias: (V,) or None.
+        bias: (V,) or None, of the weight's dtype.
 
     The other arguments, the result and the errors are those of :func:`rdrop_loss`; ``loss`` is differentiable with
     respect to ``features``, ``weight`` and ``bias``.
@@ -96,33 +102,41 @@ def linear_rdrop_loss(
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"bias must be (V,) = ({weight.size(0)},), got {tuple(bias.shape)}")
+    for name, parameter in (("weight", weight), ("bias", bias)):
+        if parameter is not None and parameter.dtype != features.dtype and not autocast_enabled(features.device.type):
+            raise ValueError(
+                f"{name} must be of the features' dtype {features.dtype} outside autocast, got {parameter.dtype}"
+            )
+    impl = chosen_implementation(impl, features.device, features.dtype, passes)
+    _check_targets(target, weight.size(0), objective.ignore_index, num_tokens, impl)
     if impl == "reference":
         return reference_linear_rdrop_loss(features, weight, bias, target, objective, reduction)
-    use_triton = _uses_triton(impl, features, objective)
+    use_triton = impl == "triton"
     return fused_linear_rdrop_loss(features, weight, bias, target, objective, reduction, num_tokens, use_triton)
 
 
-def _uses_triton(impl: str, rows: Tensor, objective: Objective) -> bool:
-    """Whether the kernels compute the loss of these rows.
+def chosen_implementation(impl: str, device: torch.device, dtype: torch.dtype, passes: int) -> str:
+    """What computes the loss of logits or features like these: ``impl``, or for "auto" what it stands for.
 
     Raises:
-        ValueError: they are asked for and cannot.
+        ValueError: "triton" is asked for where it does not run.
     """
-    if impl == "fused" or (impl == "auto" and not rows.is_cuda):
-        return False
+    if impl not in ("auto", "triton"):
+        return impl
+    if impl == "auto" and device.type != "cuda":
+        return "fused"
     # Here, because importing Triton takes time, and its interpreter has to be chosen before.
     from rdrop_fairseq.losses import triton_kernels
 
-    passes = objective.passes
-    fits = rows.dtype in triton_kernels.LOGITS_DTYPES and passes <= triton_kernels.MAXIMUM_PASSES
-    available = triton_kernels.triton_available(rows.device)
-    if impl == "triton" and not (fits and available):
+    fits = dtype in triton_kernels.LOGITS_DTYPES and passes <= triton_kernels.MAXIMUM_PASSES
+    if fits and triton_kernels.triton_available(device):
+        return "triton"
+    if impl == "triton":
         raise ValueError(
             "impl='triton' needs Triton, a CUDA device of capability 8.0 or newer, float16, bfloat16 or float32, and "
-            f"at most {triton_kernels.MAXIMUM_PASSES} passes; got {rows.device}, {rows.dtype}, {passes} passes; "
-            "use impl='fused'"
+            f"at most {triton_kernels.MAXIMUM_PASSES} passes; got {device}, {dtype}, {passes} passes; use impl='fused'"
         )
-    return fits and available
+    return "fused"
 
 
 def _check(
@@ -147,3 +161,27 @@ def _check(
         raise ValueError(f"{name} must be floating point, got {rows.dtype}")
     if num_tokens is not None and not 0 <= num_tokens <= target.size(0):
         raise ValueError(f"num_tokens must be in [0, {target.size(0)}], got {num_tokens}")
+
+
+def _check_targets(target: Tensor, vocabulary_size: int, ignore_index: int, num_tokens: int | None, impl: str) -> None:
+    """Raise ValueError for a target that is no class, or another number of tokens than said.
+
+    On CUDA, where that would mean to wait for the device, only assert the first, and only for the kernels: torch's own
+    operations do it by themselves.
+    """
+    if target.is_cuda and impl != "triton":
+        return
+    padding = target.eq(ignore_index)
+    valid = padding | (target.ge(0) & target.lt(vocabulary_size))
+    if target.is_cuda:
+        torch._assert_async(valid.all())
+        return
+    if not valid.all():
+        raise ValueError(
+            f"target has {target[~valid][0].item()}, but classes are 0 to {vocabulary_size - 1} and ignore_index is "
+            f"{ignore_index}"
+        )
+    if num_tokens is not None and num_tokens != target.size(0) - int(padding.sum()):
+        raise ValueError(
+            f"num_tokens is {num_tokens}, but {target.size(0) - int(padding.sum())} targets are no padding"
+        )

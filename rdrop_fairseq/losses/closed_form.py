@@ -15,6 +15,8 @@ Both follow from d log p_i,u / d z_i,v = [u = v] - p_i,v.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,8 @@ from rdrop_fairseq.losses.objective import Objective, refuse_banned_columns
 BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 # Stands for the logit -inf: finite, so that 0 * (m log p - S) is 0 and not NaN, and m times it fits float32.
 BANNED_LOGIT = -1e30
+# A result above this comes of a banned class that counts: infinity.
+LARGEST_RESULT = 1e12
 
 
 def loss_of_chunk(
@@ -33,15 +37,15 @@ def loss_of_chunk(
     objective: Objective,
     results: Tensor,
     gradient: bool,
-    gradient_scale: float = 1.0,
 ) -> None:
     """The per-token results of a chunk and, in the place of its logits, the gradient.
 
     Args:
         logits: (n, m, V) float32 or float64, contiguous. Overwritten: with the gradient if that is wanted.
         target: (n,) without padding.
-        results: (4, n), filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean).
-        gradient: whether ``gradient_scale`` * dL/dlogits is wanted.
+        results: (4, n), filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean). Infinite
+            where they count a class that is banned, by the logit -inf.
+        gradient: whether dL/dlogits is wanted.
     """
     num_tokens, passes, vocabulary_size = logits.shape
     size = tokens_of(BLOCK_ELEMENTS, passes, vocabulary_size, logits.device)
@@ -99,6 +103,8 @@ def _loss_of_block(
         to_mean = 1 / (passes - 1) * (1 if objective.kl == "symmetric" else 2 / passes)
         results[2] = expectations.sum((1, 2)) * to_mean
         results[0].add_(results[2], alpha=objective.kl_weight)
+    if smooth_weight == 0:
+        results.masked_fill_(results > LARGEST_RESULT, math.inf)
     if not gradient:
         return
     if passes == 1 or objective.alpha == 0:
@@ -124,6 +130,11 @@ def _hits(logits: Tensor, maximum: Tensor, index: Tensor) -> Tensor:
 def _kl_distances(log_probs: Tensor, kl: str) -> Tensor:
     """d_i of the formulas above, (n, m, V), written over ``log_probs`` (n, m, V)."""
     passes = log_probs.size(1)
+    if kl == "symmetric" and passes == 2:
+        # Of opposite sign to the last bit: what rounding adds to one E_{p_i}[d_i] it takes from the other.
+        first = log_probs[:, 0].sub_(log_probs[:, 1]).mul_(0.5)
+        torch.neg(first, out=log_probs[:, 1])
+        return log_probs
     if kl == "symmetric":
         return log_probs.sub_(_weighted_sum(log_probs, 1 / passes))
     later = torch.zeros_like(log_probs[:, 0])  # sum_{j>i} log p_j (n, V)

@@ -14,6 +14,7 @@ the meaning of alpha, the same for every m. For m = 2 this is CE_1 + CE_2 + alph
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,6 +62,9 @@ class Objective:
     ce_passes: str = "all"
 
     def __post_init__(self) -> None:
+        for name in ("alpha", "label_smoothing"):
+            if not isinstance(getattr(self, name), numbers.Real):
+                raise ValueError(f"{name} must be a number, got {getattr(self, name)!r}")
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
             raise ValueError(f"alpha must be a finite number >= 0, got {self.alpha}")
         if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:

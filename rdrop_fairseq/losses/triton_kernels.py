@@ -15,7 +15,8 @@ from typing import Any, Callable
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.closed_form import BANNED_LOGIT
+from rdrop_fairseq.losses.closed_form import BANNED_LOGIT, LARGEST_RESULT
+from rdrop_fairseq.losses.half_precision import fitting_scale
 from rdrop_fairseq.losses.objective import Objective
 
 try:
@@ -102,7 +103,7 @@ def _sum_of_passes(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr):
 
 @_jit
 def _add_tile(
-    pointers, inside, row, shift, maximum, normaliser, expectation, excess,
+    pointers, inside, row, row_2d, shift, maximum, normaliser, expectation, excess,
     MASKED: tl.constexpr, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr, SMOOTHING: tl.constexpr,
     BANNED: tl.constexpr,
 ):  # fmt: skip
@@ -123,37 +124,39 @@ def _add_tile(
     logit = tl.maximum(logit, BANNED, propagate_nan=tl.PropagateNan.ALL)
     new_maximum = tl.maximum(maximum, tl.max(tl.max(logit, axis=3), axis=1))
     rescale = tl.exp(maximum - new_maximum)
-    weight = tl.exp(logit - new_maximum[:, None, :, None])
-    normaliser = normaliser * rescale + tl.sum(tl.sum(weight, axis=3), axis=1)
+    logit -= new_maximum[:, None, :, None]
+    weight = tl.exp(logit)
     if PASSES > 1:
+        rise = _pass_differences(maximum - new_maximum, row_2d, PASSES, SYMMETRIC)
         weighted = weight * _pass_differences(logit, row, PASSES, SYMMETRIC)
-        expectation = expectation * rescale + tl.sum(tl.sum(weighted, axis=3), axis=1)
+        expectation = (expectation + normaliser * rise) * rescale + tl.sum(tl.sum(weighted, axis=3), axis=1)
+    normaliser = normaliser * rescale + tl.sum(tl.sum(weight, axis=3), axis=1)
     return new_maximum, normaliser, expectation, excess
 
 
-# One program per token, one sweep over its logits z_i of all the passes i. With M_i = max_v z_i,v:
+# One program per token, one sweep over its logits z_i of all the passes i. With M_i = max_v z_i,v and y_i = z_i - M_i:
 #
-#     s_i = sum_v exp(z_i,v - M_i)                    D_i,v = sum_j (z_i,v - z_j,v)   (forward KL: over j > i)
-#     E_i = sum_v exp(z_i,v - M_i) D_i,v / s_i        nll_i = M_i - z_i,target + log s_i
+#     s_i = sum_v exp(y_i,v)                          D_i,v = sum_j (y_i,v - y_j,v)   (forward KL: over j > i)
+#     E_i = sum_v exp(y_i,v) D_i,v / s_i              nll_i = M_i - z_i,target + log s_i
 #     sum_v(-log p_i,v) = V nll_i - sum_v (z_i,v - z_i,target)
-#     sum_{i<j} 2 J_ij = sum_i [ E_i - sum_j (M_i - M_j) - sum_j (log s_i - log s_j) ]
+#     sum_{i<j} 2 J_ij = sum_i [ E_i - sum_j (log s_i - log s_j) ]
 #
 # (the forward KL is the same without the 2, and j > i). The sums run over differences of logits: their rounding
-# errors are relative to the differences, however large the logits themselves. A running maximum that rises by r
-# multiplies the sums s and E so far by exp(-r).
+# errors are relative to the differences, however large the logits themselves. Running maxima that rise by r_i add
+# sum_j (r_j - r_i) to every D_i so far, and multiply the sums s and E by exp(-r_i).
 @_kernel
 def _statistics_kernel(
     logits, target, results, statistics, pass_stride, token_stride, vocabulary_size, results_stride,
     nll_weight, smooth_weight, kl_weight,
     PASSES: tl.constexpr, ROWS: tl.constexpr, CE_PASSES: tl.constexpr, SYMMETRIC: tl.constexpr,
-    SMOOTHING: tl.constexpr, BANNED: tl.constexpr, ALIGNMENT: tl.constexpr,
+    SMOOTHING: tl.constexpr, BANNED: tl.constexpr, LARGEST: tl.constexpr, ALIGNMENT: tl.constexpr,
     REPEATS: tl.constexpr, LANES: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     TILE: tl.constexpr = REPEATS * LANES * WIDTH
     token = tl.program_id(0).to(tl.int64)
     vocabulary_size = vocabulary_size * ALIGNMENT
     row = tl.arange(0, ROWS)
-    row_4d = row[:, None, None, None]
+    row_2d, row_4d = row[:, None], row[:, None, None, None]
     row_pointers = logits + (row.to(tl.int64) * pass_stride + token * token_stride) * ALIGNMENT  # (ROWS,)
     repeat = tl.arange(0, REPEATS)[None, :, None, None]
     lane = tl.arange(0, LANES)[None, None, :, None]
@@ -165,7 +168,7 @@ def _statistics_kernel(
     target_logit = tl.load(row_pointers + target_column, mask=row < PASSES, other=0.0).to(tl.float32)  # (ROWS,)
     shift = tl.maximum(target_logit, BANNED, propagate_nan=tl.PropagateNan.ALL)[:, None, None, None]
 
-    maximum = tl.full((ROWS, LANES), float("-inf"), tl.float32)
+    maximum = tl.full((ROWS, LANES), BANNED, tl.float32)
     maximum_before_target_tile = maximum
     normaliser = tl.zeros((ROWS, LANES), tl.float32)
     expectation = tl.zeros((ROWS, LANES), tl.float32)
@@ -173,13 +176,13 @@ def _statistics_kernel(
     whole_tiles = vocabulary_size // TILE * TILE
     for start in range(0, whole_tiles, TILE):
         maximum, normaliser, expectation, excess = _add_tile(
-            pointers + start, column < TILE, row_4d, shift, maximum, normaliser, expectation, excess,
+            pointers + start, column < TILE, row_4d, row_2d, shift, maximum, normaliser, expectation, excess,
             False, PASSES, SYMMETRIC, SMOOTHING, BANNED,
         )  # fmt: skip
         maximum_before_target_tile = tl.where(start < target_tile, maximum, maximum_before_target_tile)
     if whole_tiles < vocabulary_size:
         maximum, normaliser, expectation, excess = _add_tile(
-            pointers + whole_tiles, column < vocabulary_size - whole_tiles, row_4d, shift,
+            pointers + whole_tiles, column < vocabulary_size - whole_tiles, row_4d, row_2d, shift,
             maximum, normaliser, expectation, excess, True, PASSES, SYMMETRIC, SMOOTHING, BANNED,
         )  # fmt: skip
 
@@ -188,6 +191,9 @@ def _statistics_kernel(
     rescale = tl.exp(maximum - row_maximum[:, None])
     row_normaliser = tl.sum(normaliser * rescale, axis=1)
     log_normaliser = tl.log(row_normaliser)
+    if PASSES > 1:
+        rise = _pass_differences(maximum - row_maximum[:, None], row_2d, PASSES, SYMMETRIC)
+        expectation += normaliser * rise
     row_expectation = tl.sum(expectation * rescale, axis=1) / row_normaliser
     statistics += token * (3 * PASSES) + row
     tl.store(statistics, row_maximum, mask=row < PASSES)
@@ -201,8 +207,7 @@ def _statistics_kernel(
     loss = tl.sum(tl.where(row < CE_PASSES, cross_entropy, 0.0), axis=0)
     kl = 0.0
     if PASSES > 1:
-        normaliser_differences = _pass_differences(log_normaliser, row, PASSES, SYMMETRIC)
-        offset = _pass_differences(row_maximum, row, PASSES, SYMMETRIC) + normaliser_differences
+        offset = _pass_differences(log_normaliser, row, PASSES, SYMMETRIC)
         pairs: tl.constexpr = PASSES * (PASSES - 1) / (1 if SYMMETRIC else 2)
         kl = tl.sum(tl.where(row < PASSES, row_expectation - offset, 0.0), axis=0) / pairs
         loss += kl_weight * kl
@@ -215,9 +220,10 @@ def _statistics_kernel(
     hit = (target_logit == row_maximum) & (maximum_before < row_maximum) & (row < PASSES)
 
     results += token
-    tl.store(results, loss)
-    tl.store(results + results_stride, tl.sum(tl.where(row < PASSES, nll, 0.0), axis=0) / PASSES)
-    tl.store(results + 2 * results_stride, kl)
+    mean_nll = tl.sum(tl.where(row < PASSES, nll, 0.0), axis=0) / PASSES
+    tl.store(results, tl.where(loss > LARGEST, float("inf"), loss))
+    tl.store(results + results_stride, tl.where(mean_nll > LARGEST, float("inf"), mean_nll))
+    tl.store(results + 2 * results_stride, tl.where(kl > LARGEST, float("inf"), kl))
     tl.store(results + 3 * results_stride, tl.sum(hit.to(tl.float32), axis=0) / PASSES)
 
 
@@ -227,14 +233,14 @@ def _statistics_kernel(
 #
 # w_i is 1 where the pass's cross-entropy counts and else 0. For the symmetric KL c = alpha/(2(m-1)), k_i = m and the
 # sum runs over all passes; for the forward KL c = alpha/(m-1), k_i = i, counted from 0, and the sum runs over j < i.
-# The difference of log p_i and log p_j would add the same to D_i and to E_i.
+# The differences of the normalisers would add the same to D_i and to E_i. All is multiplied by the scale, if any.
 @_kernel
 def _gradient_kernel(
-    logits, target, statistics, pass_stride, token_stride, vocabulary_size,
-    scale, nll_weight, smooth_weight, kl_scale,
+    logits, target, statistics, scale_pointer, pass_stride, token_stride, vocabulary_size,
+    nll_weight, smooth_weight, kl_scale,
     PASSES: tl.constexpr, ROWS: tl.constexpr, CE_PASSES: tl.constexpr, SYMMETRIC: tl.constexpr,
-    SMOOTHING: tl.constexpr, WITH_KL: tl.constexpr, BANNED: tl.constexpr, ALIGNMENT: tl.constexpr,
-    TILE: tl.constexpr,
+    SMOOTHING: tl.constexpr, WITH_KL: tl.constexpr, SCALED: tl.constexpr, BANNED: tl.constexpr,
+    ALIGNMENT: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     vocabulary_size = vocabulary_size * ALIGNMENT
     tiles = tl.cdiv(vocabulary_size, TILE)
@@ -253,7 +259,13 @@ def _gradient_kernel(
 
     logit = tl.load(pointers, mask=inside, other=float("-inf")).to(tl.float32)
     logit = tl.maximum(logit, BANNED, propagate_nan=tl.PropagateNan.ALL)
-    probability = tl.exp(logit - maximum) * inverse_normaliser
+    logit -= maximum
+    probability = tl.exp(logit) * inverse_normaliser
+    if SCALED:
+        scale = tl.load(scale_pointer)
+        kl_scale *= scale
+    else:
+        scale = 1.0
     ce_weight = tl.where(row < CE_PASSES, scale, 0.0)
     if WITH_KL:
         distance = _pass_differences(logit, row, PASSES, SYMMETRIC) - expectation
@@ -277,21 +289,22 @@ def triton_loss_of_chunk(
     objective: Objective,
     results: Tensor,
     gradient: bool,
-    gradient_scale: float = 1.0,
-) -> None:
+) -> Tensor | None:
     """The per-token results of a chunk and, in the place of its logits, the gradient.
 
     Nothing here waits for the device. Repeated calls give the same bits.
 
     Args:
         logits: (m, n, V) float32, float16 or bfloat16, m <= 8; V contiguous, m and n with any strides, so that a
-            transposed chunk (n, m, V) does as well. Overwritten with ``gradient_scale`` * dL/dlogits in the same dtype
-            if ``gradient``, else left as they are.
-        target: (n,) int64, contiguous, without padding.
+            transposed chunk (n, m, V) does as well. Overwritten with dL/dlogits in the same dtype, times a scale in
+            float16, if ``gradient``, else left as they are.
+        target: (n,) int64 in [0, V), contiguous, without padding.
         results: (4, n) float32, filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean).
             With label smoothing the loss is +inf where a logit is -inf.
         gradient: whether the gradient is wanted.
-        gradient_scale: the factor of the gradient, applied in float32: keeps small entries from underflow in float16.
+
+    Returns:
+        The scale of a float16 gradient, () float32; else None. See :mod:`rdrop_fairseq.losses.half_precision`.
 
     Raises:
         ValueError: a dtype, a layout or a number of passes that the kernels are not made for.
@@ -305,7 +318,7 @@ def triton_loss_of_chunk(
     if passes > MAXIMUM_PASSES:
         raise ValueError(f"the Triton kernels take at most {MAXIMUM_PASSES} passes, got {passes}; use impl='fused'")
     if num_tokens == 0:
-        return
+        return None
     if logits.stride(2) != 1 or not target.is_contiguous() or results.stride(1) != 1:
         raise ValueError(
             "the Triton kernels take rows of logits, targets and rows of results that are contiguous, "
@@ -335,19 +348,33 @@ def triton_loss_of_chunk(
         _statistics_kernel[(num_tokens,)](
             logits, target, results, statistics, *strides, results.stride(0),
             nll_weight, smooth_weight, objective.kl_weight,
-            REPEATS=tile[0], LANES=tile[1], WIDTH=tile[2], **constants,
+            LARGEST=LARGEST_RESULT, REPEATS=tile[0], LANES=tile[1], WIDTH=tile[2], **constants,
         )  # fmt: skip
         if not gradient:
-            return
+            return None
         with_kl = passes > 1 and objective.alpha != 0
-        pairs_per_sum = 2 if symmetric else 1
-        kl_scale = gradient_scale * objective.alpha / (pairs_per_sum * (passes - 1)) if with_kl else 0.0
+        kl_scale = objective.alpha / ((2 if symmetric else 1) * (passes - 1)) if with_kl else 0.0
+        scale = None
+        if logits.dtype == torch.float16:
+            scale = fitting_scale(_largest_gradient(results[2], passes, symmetric, kl_scale))
         columns = math.prod(tile)
         _gradient_kernel[(num_tokens * math.ceil(vocabulary_size / columns),)](
-            logits, target, statistics, *strides,
-            float(gradient_scale), nll_weight, smooth_weight, kl_scale,
-            WITH_KL=with_kl, TILE=columns, **constants,
+            logits, target, statistics, statistics if scale is None else scale, *strides,
+            nll_weight, smooth_weight, kl_scale,
+            WITH_KL=with_kl, SCALED=scale is not None, TILE=columns, **constants,
         )  # fmt: skip
+    return scale
+
+
+def _largest_gradient(kl: Tensor, passes: int, symmetric: bool, kl_scale: float) -> Tensor:
+    """A bound () of the entries of the gradient, by the KL (n,) of the tokens alone.
+
+    With the formulas above, and D and E without the differences of the normalisers, E_i >= 0 is no more than the sum
+    of all the KL terms, and sum_v p_i |D_i| <= E_i + 2m, because the negative part of D_i is of sum_j log(p_i / p_j)
+    and log x < x. So |dL/dz| <= 1 + c (2 E_i + 4m).
+    """
+    terms = passes * (passes - 1) // (1 if symmetric else 2)
+    return kl.max() * (2 * kl_scale * terms) + (1 + 4 * kl_scale * passes)
 
 
 def _tile_shape(vocabulary_size: int, width: int) -> tuple[tuple[int, int, int], int]:

@@ -54,7 +54,10 @@ def test_checkpoints_are_written(rdrop_run):
 
 
 def test_what_is_in_use_is_said_once(rdrop_run):
-    messages = ("rdrop_fairseq's criterion takes the place of fairseq's own", "R-Drop loss from features")
+    messages = (
+        "rdrop_fairseq's criterion takes the place of fairseq's own",
+        "R-Drop loss from features and the output projection, implementation fused",
+    )
     for message in messages:
         assert rdrop_run.output.count(message) == 1
     assert "one plain pass" not in rdrop_run.output

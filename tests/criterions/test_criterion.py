@@ -233,7 +233,10 @@ def test_every_encoder_decoder(data_bin, architecture):
     assert float(results[1][2]["rdrop_kl_loss"]) > 0
 
 
-@pytest.mark.parametrize("what", ["decoder forward", "output layer", "probabilities", "hook", "subclass", "wrapper"])
+OVERRIDES = ["decoder forward", "output layer", "probabilities", "projection", "subclass", "wrapper"]
+
+
+@pytest.mark.parametrize("what", OVERRIDES)
 def test_anything_overridden_goes_by_the_logits(data_bin, what):
     """A model that does more than a plain projection must not be bypassed."""
     _, model, _ = setup(data_bin)
@@ -249,8 +252,8 @@ def test_anything_overridden_goes_by_the_logits(data_bin, what):
         decoder.output_layer = lambda features: 2 * decoder.output_projection(features)
     elif what == "probabilities":
         model.get_normalized_probs = lambda *arguments, **options: None
-    elif what == "hook":
-        decoder.output_projection.register_forward_pre_hook(lambda module, inputs: None)
+    elif what == "projection":
+        decoder.output_projection.forward = lambda features: 2 * features
     elif what == "subclass":
 
         class Linear(torch.nn.Linear):
@@ -262,6 +265,23 @@ def test_anything_overridden_goes_by_the_logits(data_bin, what):
     assert plain_output_projection(model) is None
 
 
+@pytest.mark.parametrize("place", ["model", "decoder", "projection", "everywhere"])
+@pytest.mark.parametrize("kind", ["forward_pre", "forward", "full_backward_pre", "full_backward"])
+def test_anything_hooked_goes_by_the_logits(data_bin, place, kind):
+    _, model, _ = setup(data_bin)
+    if place == "everywhere":
+        register = getattr(torch.nn.modules.module, f"register_module_{kind}_hook")
+    else:
+        module = {"model": model, "decoder": model.decoder, "projection": model.decoder.output_projection}[place]
+        register = getattr(module, f"register_{kind}_hook")
+    handle = register(lambda *arguments: None)
+    try:
+        assert plain_output_projection(model) is None
+    finally:
+        handle.remove()
+    assert plain_output_projection(model) is not None
+
+
 def test_equal_passes_warn_once(data_bin, caplog):
     for dropout, expected in (("0.0", 1), ("0.1", 0)):
         caplog.clear()
@@ -270,6 +290,23 @@ def test_equal_passes_warn_once(data_bin, caplog):
             for size in (9, 4):
                 step(model, criterion, fairseq_tools.batch(task, size=size))
         assert sum("passes of R-Drop are equal" in record.message for record in caplog.records) == expected
+
+
+def test_a_prefix_longer_than_every_target_is_no_sign_of_equal_passes(data_bin, caplog):
+    flags = ("--rdrop-alpha", "5", "--dropout", "0.1", "--ignore-prefix-size", "30")
+    task, model, criterion = setup(data_bin, *flags)
+    with caplog.at_level(logging.WARNING):
+        loss = step(model, criterion, fairseq_tools.batch(task))[0]
+    assert float(loss) == 0 and "passes of R-Drop are equal" not in caplog.text
+
+
+def test_tasks_may_count_other_tokens(data_bin):
+    """ntokens, which in some tasks counts source tokens, is the denominator in the log and nothing else."""
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5", "--dropout", "0")
+    sample = fairseq_tools.batch(task)
+    expected = step(model, criterion, sample)[0]
+    for count in (1, 10**6):
+        torch.testing.assert_close(step(model, criterion, {**sample, "ntokens": count})[0], expected)
 
 
 @pytest.mark.parametrize("alpha", ["-1", "nan", "inf"])

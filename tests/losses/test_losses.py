@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import pytest
 import torch
@@ -322,14 +323,109 @@ def test_backward_may_run_twice():
         torch.testing.assert_close(second, 2 * first, rtol=1e-14, atol=0)
 
 
-def test_only_wanted_gradients_are_made():
+@pytest.mark.parametrize("runner", [run_linear, run_logits])
+def test_first_backward_of_a_retained_graph_leaves_the_second_alone(runner):
+    """The first may work in place; autograd accumulates both."""
+    *inputs, target = make_case(6, 11, 2)
+    once = run_linear((*inputs, target), torch.tensor(3.0), impl="reference")[1]
+    leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+    if runner is run_linear:
+        loss = linear_rdrop_loss(leaves[0], leaves[1], target, leaves[2]).loss
+    else:
+        loss = rdrop_loss(nn.functional.linear(*leaves), target).loss
+    loss.backward(torch.tensor(1.0), retain_graph=True)
+    loss.backward(torch.tensor(2.0))
+    for leaf, expected in zip(leaves, once):
+        torch.testing.assert_close(leaf.grad, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_only_wanted_gradients_are_made(monkeypatch):
     features, weight, bias, target = make_case(5, 11, 2)
     weight.requires_grad_()
     output = linear_rdrop_loss(features, weight, target, bias)
     output.loss.backward()
     assert features.grad is None and bias.grad is None and weight.grad is not None
-    with torch.no_grad():
-        assert not linear_rdrop_loss(features, weight, target).loss.requires_grad
+    made, loss_of_chunk = [], fused.loss_of_chunk
+    monkeypatch.setattr(fused, "loss_of_chunk", lambda *given: made.append(given[4]) or loss_of_chunk(*given))
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert not linear_rdrop_loss(features, weight, target).loss.requires_grad
+            assert not rdrop_loss(features @ weight.t(), target).loss.requires_grad
+    assert made == [False] * 4
+
+
+@pytest.mark.parametrize("function", [rdrop_loss, linear_rdrop_loss])
+def test_infinite_upstream_gradients_at_padding_stay_there(function):
+    """sqrt has an infinite derivative at the 0 of a pad."""
+    features, weight, _, target = make_case(6, 11, 2)
+    inputs = (features, weight) if function is linear_rdrop_loss else (features @ weight.t(),)
+    for impl in ("reference", "fused"):
+        leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+        function(*leaves, target, impl=impl, reduction="none").loss.sqrt().sum().backward()
+        assert impl == "reference" or all(leaf.grad.isfinite().all() for leaf in leaves)
+
+
+def test_backward_within_autocast():
+    """With one loss per token the products of the backward pass are made in it."""
+    features, weight, _, target = make_case(6, 11, 2, dtype=torch.float32)
+    gradients = {}
+    for reduction in ("sum", "none"):
+        leaves = [tensor.clone().requires_grad_() for tensor in (features, weight)]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            linear_rdrop_loss(*leaves, target, reduction=reduction).loss.sum().backward()
+        gradients[reduction] = [leaf.grad for leaf in leaves]
+    for one, other in zip(*gradients.values()):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("banned_passes", [slice(None), slice(1)])
+def test_banned_classes_that_count_make_the_loss_infinite(banned_passes):
+    """A target that is banned in every pass, and one that is banned in one pass alone."""
+    logits = torch.randn(2, 3, 9, generator=torch.Generator().manual_seed(1))
+    logits[banned_passes, 1, 4] = -math.inf
+    output = rdrop_loss(logits.flatten(0, 1), torch.tensor([3, 4, 5]), label_smoothing=0.0, reduction="none")
+    assert output.loss.isfinite().tolist() == [True, False, True]
+    assert output.nll_loss.isinf()
+
+
+def test_small_kl_of_float32():
+    """What rounding adds in one pass it takes away in the other: no worse than plain torch, at a KL of 1e-7 a token."""
+    logits, target = torch.randn(50, 1000, generator=torch.Generator().manual_seed(1)), torch.arange(50)
+    other = logits + 1e-4 * torch.randn(50, 1000, generator=torch.Generator().manual_seed(2))
+    rows = torch.cat([logits, other])
+    truth, plain, closed = (
+        rdrop_loss(it, target, ignore_index=-1, impl=impl).kl_loss.double()
+        for it, impl in ((rows.double(), "reference"), (rows, "reference"), (rows, "fused"))
+    )
+    assert truth < 1e-6
+    assert (closed - truth).abs() <= (plain - truth).abs() + 0.01 * truth
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_half_precision_products_of_a_cuda_device(monkeypatch, scale):
+    """The gradient scaled to fit fp16, here on the CPU: as exact as plain torch, also where 128 times overflows."""
+    features, weight, _, target = make_case(23, 301, 2, width=8)
+    case = [(scale * features).half(), weight.half()]
+    results = {}
+    for impl in ("truth", "reference", "fused"):
+        leaves = [(it.double() if impl == "truth" else it.clone()).requires_grad_() for it in case]
+        if impl == "fused":
+            # All that the branch for CUDA decides is the dtype of the products.
+            monkeypatch.setattr(fused, "has_half_precision_products", lambda device: True)
+        out = linear_rdrop_loss(*leaves, target, impl="reference" if impl == "truth" else impl)
+        results[impl] = [it.double() for it in torch.autograd.grad(out.loss, leaves)]
+    if scale > 1:
+        assert 128 * results["truth"][1].abs().max() > torch.finfo(torch.float16).max
+    for truth, plain, closed in zip(*results.values()):
+        unit = torch.finfo(torch.float16).eps * truth.abs().max()
+        assert (closed - truth).abs().max() <= (plain - truth).abs().max() + unit
+
+
+def test_no_deprecated_calls():
+    features, weight, _, target = make_case(6, 11, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        linear_rdrop_loss(features.requires_grad_(), weight, target).loss.backward()
 
 
 def test_without_bias_and_as_a_part_of_a_larger_graph():
@@ -377,6 +473,9 @@ def test_memory_does_not_grow():
         ({"passes": 3}, r"3\*6.*\(12, 11\)"),
         ({"label_smoothing": 1.0}, "label_smoothing.*1.0"),
         ({"num_tokens": 7}, "num_tokens.*7"),
+        ({"num_tokens": 5}, "num_tokens is 5, but 6"),
+        ({"alpha": torch.tensor(1.0)}, "alpha.*tensor"),
+        ({"label_smoothing": None}, "label_smoothing.*None"),
     ],
 )
 def test_bad_arguments_name_what_they_saw(change, message):
@@ -399,3 +498,17 @@ def test_bad_shapes_name_what_they_saw():
         rdrop_loss(torch.zeros(12, 11, dtype=torch.long), target)
     with pytest.raises(ValueError, match="target"):
         rdrop_loss(torch.zeros(12, 11), target.view(2, 3))
+    for parameters in ((torch.zeros(11, 5).bfloat16(), None), (torch.zeros(11, 5), torch.zeros(11).double())):
+        with pytest.raises(ValueError, match="dtype torch.float32 outside autocast, got torch"):
+            linear_rdrop_loss(torch.zeros(12, 5), parameters[0], target, parameters[1])
+
+
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+@pytest.mark.parametrize("wrong", [11, -2])
+def test_targets_that_are_no_class_are_refused(impl, wrong):
+    target = torch.tensor([2, wrong, 3])
+    with pytest.raises(ValueError, match=f"{wrong}, but classes are 0 to 10 and ignore_index is 1"):
+        rdrop_loss(torch.zeros(6, 11), target, impl=impl)
+    with pytest.raises(ValueError, match=f"{wrong}, but classes are 0 to 10"):
+        linear_rdrop_loss(torch.zeros(6, 5), torch.zeros(11, 5), target, impl=impl)
+    rdrop_loss(torch.zeros(6, 11), target, impl=impl, ignore_index=wrong)

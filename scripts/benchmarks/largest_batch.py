@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Dict, List, Optional
 
-from measuring import benchmark_parser, check_device, peak_memory, run_apart, write_rows
-from update_setups import PRESETS, available_variants, make_update, write_dictionaries
+from measuring import benchmark_parser, check_device, peak_memory, positive_number, run_apart, write_rows
+from update_setups import PRESETS, available_variants, make_updates, write_dictionaries
 
 UPDATES = 2  # the first one makes the optimiser's state
 
@@ -20,7 +20,7 @@ def print_memory(variant: str, preset: str, device: str, dtype: str, max_tokens:
     """Make the updates in this process and print the largest memory in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         write_dictionaries(Path(folder), PRESETS[preset][1])
-        update = make_update(variant, preset, Path(folder), device, dtype, max_tokens, batches=1)
+        update = make_updates(variant, preset, Path(folder), device, dtype, max_tokens, batches=1)
         for _ in range(UPDATES):
             update()
     print(round(peak_memory(device), 1))
@@ -50,8 +50,10 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="d256")
     parser.add_argument("--variant", choices=available_variants(), nargs="+", default=["plain", "rdrop", "fairseq"])
     parser.add_argument("--memory", type=float, required=True, help="in MiB")
-    parser.add_argument("--step", type=int, default=256, help="tokens (default: %(default)s)")
-    parser.add_argument("--memory-with", type=int, help="only print the memory in MiB with this --max-tokens")
+    parser.add_argument("--step", type=positive_number, default=256, help="tokens (default: %(default)s)")
+    parser.add_argument(
+        "--memory-with", type=positive_number, help="only print the memory in MiB with this --max-tokens"
+    )
     options = parser.parse_args()
     check_device(options)
     setting = {"preset": options.preset, "device": options.device, "dtype": options.dtype}

@@ -17,6 +17,7 @@ from measuring import (
     DTYPES,
     benchmark_parser,
     check_device,
+    positive_number,
     print_extra_memory,
     run_apart,
     summary,
@@ -79,17 +80,19 @@ def measure(options: argparse.Namespace, setting: Dict[str, int]) -> List[Dict[s
 def main() -> None:
     """The command line."""
     parser = benchmark_parser(__doc__.splitlines()[0], rounds=5)
-    parser.add_argument("--tokens", type=int, nargs="+", default=[1024], help="target tokens N (default: 1024)")
-    parser.add_argument("--vocabulary", type=int, nargs="+", default=[32768], help="V (default: 32768)")
-    parser.add_argument("--features", type=int, nargs="+", default=[512], help="D (default: 512)")
-    parser.add_argument("--memory-of", help="only print the extra memory of this variant in MiB, for the first setting")
+    sizes = {"tokens": (1024, "target tokens N"), "vocabulary": (32768, "V"), "features": (512, "D")}
+    for name, (default, meaning) in sizes.items():
+        text = f"{meaning} (default: {default})"
+        parser.add_argument(f"--{name}", type=positive_number, nargs="+", default=[default], help=text)
+    parser.add_argument("--memory-of", choices=VARIANTS, help="only print the extra MiB of this one, first setting")
     options = parser.parse_args()
     check_device(options)
     grid = itertools.product(options.tokens, options.vocabulary, options.features)
-    settings = [dict(zip(("tokens", "vocabulary", "features"), point)) for point in grid]
+    settings = [dict(zip(sizes, point)) for point in grid]
     if options.memory_of:
-        setup = (*settings[0].values(), options.device, DTYPES[options.dtype])
-        print_extra_memory(make_variant(options.memory_of, *setup), options.device)
+        place = (options.device, DTYPES[options.dtype])
+        miniature = make_variant(options.memory_of, 2, 16, 8, *place)
+        print_extra_memory(make_variant(options.memory_of, *settings[0].values(), *place), options.device, miniature)
         return
     write_rows([row for setting in settings for row in measure(options, setting)], options.output)
 

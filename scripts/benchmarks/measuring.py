@@ -25,12 +25,20 @@ def benchmark_parser(description: str, rounds: Optional[int]) -> argparse.Argume
     """A parser with the options that every benchmark has; ``--rounds`` only with a default for it."""
     parser = argparse.ArgumentParser(description=description)
     if rounds is not None:
-        parser.add_argument("--rounds", type=int, default=rounds, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: %(default)s")
+        parser.add_argument("--rounds", type=positive_number, default=rounds, help="default: %(default)s")
+    threads = torch.get_num_threads()
+    parser.add_argument("--threads", type=positive_number, default=threads, help="default: %(default)s")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="CSV file to write")
     return parser
+
+
+def positive_number(text: str) -> int:
+    """The whole number above 0 that an option was given, for argparse."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    return int(text)
 
 
 def check_device(options: argparse.Namespace) -> None:
@@ -42,14 +50,16 @@ def check_device(options: argparse.Namespace) -> None:
         raise UserError(f"--dtype {options.dtype} needs --device cuda; CPUs are measured in float32")
 
 
-def time_in_rounds(variants: Dict[str, Callable[[], None]], rounds: int, device: str) -> Dict[str, List[float]]:
-    """Seconds of each variant in each round, after two calls that do not count.
+def time_in_rounds(
+    variants: Dict[str, Callable[[], None]], rounds: int, device: str, warm_up: int = 2, steps: int = 1
+) -> Dict[str, List[float]]:
+    """Seconds of each variant in each round, after ``warm_up`` calls that do not count; of one of a call's ``steps``.
 
     In every round each variant runs once, in an order that rotates, so that what else the machine does falls on all.
     On a CUDA device a measurement ends when the device has finished.
     """
     for variant in variants.values():
-        for _ in range(2):
+        for _ in range(warm_up):
             variant()
     seconds: Dict[str, List[float]] = {name: [] for name in variants}
     names = list(variants)
@@ -59,7 +69,7 @@ def time_in_rounds(variants: Dict[str, Callable[[], None]], rounds: int, device:
             start = time.perf_counter()
             variants[name]()
             _wait_for(device)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append((time.perf_counter() - start) / steps)
     return seconds
 
 
@@ -109,8 +119,13 @@ def run_apart(program: str, arguments: List[str]) -> Optional[float]:
     raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{result.stderr[-2000:]}")
 
 
-def print_extra_memory(variant: Callable[[], None], device: str) -> None:
-    """Run ``variant`` and print by how many MiB it raised the memory in use by this process at most."""
+def print_extra_memory(variant: Callable[[], None], device: str, miniature: Callable[[], None]) -> None:
+    """Run ``variant`` and print by how many MiB it raised the memory in use by this process at most.
+
+    ``miniature``, the same on very little data, runs before: it loads what is loaded once, and leaves nothing in
+    malloc's hands that the variant could use.
+    """
+    miniature()
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()

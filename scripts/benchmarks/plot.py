@@ -65,9 +65,9 @@ def draw(axis: pyplot.Axes, rows: List[Dict[str, str]], column: str, label: str,
     for number, variant in enumerate(variants):
         for place, setting in enumerate(settings):
             row, base = by_place.get((setting, variant)), by_place[setting, baseline]
-            if row is None or not row[column]:
+            unit = float(base[column] or 0)
+            if row is None or not row[column] or not unit:  # memory that ran out, or too little to be seen
                 continue
-            unit = float(base[column])
             low, middle, high = (
                 float(row[name]) / unit
                 for name in (("quantile_10_seconds", column, "quantile_90_seconds") if with_quantiles else [column] * 3)

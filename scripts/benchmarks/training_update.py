@@ -3,7 +3,8 @@
     python scripts/benchmarks/training_update.py --preset d128 --output training_update.csv
 
 Batches are of random sentences, or of the data (made by fairseq-preprocess) that ``--data`` names; then their
-dictionary gives the vocabulary. The variants are described in update_setups.py.
+dictionary gives the vocabulary. A time is the mean over an update on each of a few batches, of short sentences and of
+long ones. The variants are described in update_setups.py.
 """
 
 import tempfile
@@ -19,7 +20,7 @@ from measuring import (
     time_in_rounds,
     write_rows,
 )
-from update_setups import PRESETS, available_variants, make_update, write_dictionaries
+from update_setups import BATCHES, PRESETS, available_variants, check_data, make_updates, write_dictionaries
 
 
 def main() -> None:
@@ -28,9 +29,14 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, nargs="+", default=["d128"])
     parser.add_argument("--variant", choices=available_variants(), nargs="+", default=available_variants())
     parser.add_argument("--data", type=Path, help="folder of fairseq-preprocess, en-de (default: random sentences)")
-    parser.add_argument("--memory-of", help="only print the extra memory of this variant in MiB, for the first preset")
+    parser.add_argument(
+        "--memory-of",
+        choices=available_variants(),
+        help="only print the extra memory of the updates of this variant in MiB, for the first preset",
+    )
     options = parser.parse_args()
     check_device(options)
+    check_data(options.data)
     rows: List[Dict[str, object]] = []
     for preset in options.preset:
         with tempfile.TemporaryDirectory() as folder:
@@ -39,10 +45,11 @@ def main() -> None:
                 write_dictionaries(data, PRESETS[preset][1])
             setup = (preset, data, options.device, options.dtype)
             if options.memory_of:
-                print_extra_memory(make_update(options.memory_of, *setup), options.device)
+                miniature = make_updates(options.memory_of, "tiny", *setup[1:], batches=1)
+                print_extra_memory(make_updates(options.memory_of, *setup), options.device, miniature)
                 return
-            updates = {variant: make_update(variant, *setup) for variant in options.variant}
-            seconds = time_in_rounds(updates, options.rounds, options.device)
+            updates = {variant: make_updates(variant, *setup) for variant in options.variant}
+            seconds = time_in_rounds(updates, options.rounds, options.device, warm_up=1, steps=BATCHES)
             del updates
         setting = {"preset": preset, "device": options.device, "dtype": options.dtype}
         for row in summary(seconds, options.variant[0]):

@@ -11,6 +11,8 @@ from typing import Any, Callable, Dict, List, Optional
 import peers
 import torch
 
+from rdrop_fairseq.errors import UserError
+
 PLUGIN = Path(__file__).resolve().parents[2] / "rdrop_fairseq"
 SHORTEST, LONGEST = 8, 32  # random sentences, in sub-words with the end-of-sentence symbol
 
@@ -46,6 +48,8 @@ VARIANTS = {
 ``fairseq`` its own R-Drop criterion, ``rdrop`` the task and criterion of this package, and ``products`` two passes with
 the matrix products of the loss layer alone: the floor of any R-Drop update."""
 
+BATCHES = 3  # from short sentences to long ones
+
 _DTYPE_FLAGS = {"float32": [], "float16": ["--fp16"], "bfloat16": ["--bf16"]}
 
 
@@ -54,16 +58,16 @@ def available_variants() -> List[str]:
     return [name for name in VARIANTS if name != "plain_chunked" or peers.HAS_CHUNKED_CROSS_ENTROPY]
 
 
-def make_update(
+def make_updates(
     variant: str,
     preset: str,
     data: Path,
     device: str,
     dtype: str,
     max_tokens: Optional[int] = None,
-    batches: int = 3,
+    batches: int = BATCHES,
 ) -> Callable[[], None]:
-    """A function that makes one update, each time on the next of a few batches, the same ones for every variant.
+    """A function that makes one update on each of a few batches, the same ones for every variant.
 
     ``data`` holds what fairseq-preprocess makes, or dictionaries alone (:func:`write_dictionaries`): then the
     sentences are random. ``max_tokens`` counts padding, as in fairseq; the default is the preset's.
@@ -106,13 +110,12 @@ def make_update(
         task.datasets["train"] = random_sentences(task, 4 * max_tokens)
     samples = make_batches(task, max_tokens, batches)
 
-    def update() -> None:
-        batch = samples[0]
-        samples.append(samples.pop(0))
-        # fairseq's own criterion changes the batch that it is given.
-        trainer.train_step([copy.deepcopy(batch)])
+    def updates() -> None:
+        for batch in samples:
+            # fairseq's own criterion changes the batch that it is given.
+            trainer.train_step([copy.deepcopy(batch)])
 
-    return update
+    return updates
 
 
 def make_batches(task: Any, max_tokens: int, count: int) -> List[Dict[str, Any]]:
@@ -140,6 +143,12 @@ def random_sentences(task: Any, num_tokens: int) -> Any:
         rows = [[generator.randrange(4, len(dictionary)) for _ in range(size - 1)] for size in lengths]
         sides.append(ListDataset([torch.tensor([*row, dictionary.eos()]) for row in rows], lengths))
     return LanguagePairDataset(sides[0], lengths, task.source_dictionary, sides[1], lengths, dictionary, shuffle=True)
+
+
+def check_data(data: Optional[Path]) -> None:
+    """Raises a UserError unless ``data`` is None or has dictionaries and text for training."""
+    if data and not (any(data.glob("train.*.idx")) and all((data / f"dict.{it}.txt").is_file() for it in ("en", "de"))):
+        raise UserError(f"no train data and dictionaries of en and de in {data}; give a folder of fairseq-preprocess")
 
 
 def write_dictionaries(folder: Path, vocabulary_size: int) -> None:

@@ -61,6 +61,28 @@ def test_plot(measured, tmp_path):
     assert "has no times" in fairseq_tools.last_line(result.stderr)
 
 
+def test_profile(tmp_path):
+    """Every kind of operation is found, and the shares of the plain update add up to it."""
+    rows = measure("update_profile.py", tmp_path / "rows.csv", "--preset", "tiny", "--rounds", "1", "--threads", "1")
+    shares = {(row["variant"], row["kind"]): float(row["times_plain"]) for row in rows}
+    assert {variant for variant, _ in shares} == {"plain", "rdrop"}
+    assert all(float(row["seconds"]) > 0 for row in rows)
+    assert sum(share for (variant, _), share in shares.items() if variant == "plain") == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "message"),
+    [
+        ("loss_layer.py", ["--rounds", "0"], "0 is no whole number above 0"),
+        ("training_update.py", ["--data", "/nowhere"], "no train data and dictionaries"),
+        ("training_update.py", ["--dtype", "float16"], "needs --device cuda"),
+    ],
+)
+def test_mistakes_end_in_one_line(program, options, message):
+    result = fairseq_tools.run(sys.executable, BENCHMARKS / program, *options, fails=True)
+    assert message in fairseq_tools.last_line(result.stderr)
+
+
 def test_updates_on_data(data_bin, tmp_path):
     options = ["--data", data_bin, "--preset", "tiny", "--variant", "plain", "rdrop", "--rounds", "1", "--threads", "1"]
     rows = measure("training_update.py", tmp_path / "rows.csv", *options)

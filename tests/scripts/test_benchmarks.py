@@ -100,7 +100,8 @@ def test_preparation(parallel_text, tmp_path):
     options = ["--source", parallel_text / "train.en", "--target", parallel_text / "train.de", "--rounds", "1"]
     options += ["--source-lang", "en", "--target-lang", "de", "--vocab-size", "46"]
     rows = measure("preparation.py", tmp_path / "rows.csv", *options)
-    assert [row["step"].split()[0] for row in rows] == ["clean", "tokenise", "tokenise", "sub-words", "sub-words"]
+    steps = ["clean", "tokenise", "tokenise", "sub-words", "sub-words", "binarise"]
+    assert [row["step"].split()[0] for row in rows] == steps
     for row in rows:
         seconds = 80 / float(row["lines_per_second_and_core"])
         assert seconds == pytest.approx(float(row["median_seconds"]), rel=0.01)

@@ -124,7 +124,8 @@ def read_configuration(path: Union[str, Path]) -> Configuration:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Some editors begin UTF-8 text with a byte order mark.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"cannot read configuration {path}: {error.strerror}; give a path of an .args file") from error
     except UnicodeDecodeError as error:
@@ -148,8 +149,15 @@ def read_configuration(path: Union[str, Path]) -> Configuration:
 
 def closest(word: str, choices: Iterable[str]) -> str:
     """A suggestion for a misspelt word, such as ``did you mean --lr?``, or nothing where no choice is near."""
-    near = difflib.get_close_matches(word, list(choices), n=1)
-    return f"did you mean {near[0]}?" if near else ""
+    # The dashes, which all flags have in common, say nothing about likeness.
+    by_name = {choice.lstrip("-"): choice for choice in choices}
+    near = difflib.get_close_matches(word.lstrip("-"), list(by_name), n=1, cutoff=0.7)
+    return f"did you mean {by_name[near[0]]}?" if near else ""
+
+
+def is_flag(word: str) -> bool:
+    """Whether a word is of the form ``--flag``."""
+    return bool(_FLAG.fullmatch(word))
 
 
 def _section(line: str, place: str, sections: Dict[str, List[Setting]]) -> str:
@@ -164,7 +172,7 @@ def _section(line: str, place: str, sections: Dict[str, List[Setting]]) -> str:
 
 def _setting(line: str, place: str, section: str, sections: Dict[str, List[Setting]]) -> Setting:
     flag, *value = line.split(None, 1)
-    if not _FLAG.fullmatch(flag):
+    if not is_flag(flag):
         raise UserError(f"{place}: {flag} is no flag; write --flag, or --flag VALUE, one a line")
     setting = Setting(flag, value[0] if value else None, place)
     known = SECTIONS[section]

@@ -7,7 +7,7 @@ from typing import List, NoReturn, Sequence, Tuple
 
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.recipes.configuration import Setting
-from rdrop_fairseq.recipes.training_flags import settings_of_words
+from rdrop_fairseq.recipes.training_flags import refuse_on_command_line, settings_of_words
 
 PROGRAM = "scripts/train.sh"
 
@@ -28,7 +28,9 @@ def parse_options(words: Sequence[str]) -> Tuple[argparse.Namespace, List[Settin
     if options.processes is not None and not options.cpu:
         raise UserError("--processes is for --cpu; give --gpus N for GPUs")
     _check_nodes(options)
-    return options, settings_of_words(others)
+    settings = settings_of_words(others)
+    refuse_on_command_line(settings)
+    return options, settings
 
 
 def _split(words: Sequence[str], parser: argparse.ArgumentParser) -> Tuple[List[str], List[str]]:

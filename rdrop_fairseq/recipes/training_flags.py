@@ -3,7 +3,7 @@
 from typing import Dict, List, Optional, Sequence
 
 from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.recipes.configuration import Configuration, Setting
+from rdrop_fairseq.recipes.configuration import Configuration, Setting, is_flag
 
 COMMAND_LINE = "command line"
 # Flags of fairseq-train that scripts/train.sh sets itself, and what to do in their place.
@@ -46,23 +46,34 @@ _WITHOUT_INFLUENCE = {
 
 
 def settings_of_words(words: Sequence[str]) -> List[Setting]:
-    """The options of fairseq-train on a command line.
+    """The options of fairseq-train, or of another of its commands, on a command line.
 
     Raises:
-        UserError: a word belongs to no option, or an option is one that the script sets.
+        UserError: a word is no option, and belongs to none.
     """
     settings: List[Setting] = []
     for word in words:
         if word.startswith("--"):
             flag, equals, value = word.partition("=")
+            if not is_flag(flag):
+                raise UserError(f"{word} is no option; write --option VALUE, long options only")
             settings.append(Setting(flag, value if equals else None, COMMAND_LINE))
         elif settings and settings[-1].value is None:
             settings[-1] = Setting(settings[-1].flag, word, COMMAND_LINE)
         else:
             raise UserError(f"{word} belongs to no option; write --option VALUE, long options only")
+    return settings
+
+
+def refuse_on_command_line(settings: Sequence[Setting]) -> None:
+    """Assert that none of these is an option that scripts/train.sh sets; else raise a ``UserError``."""
     for setting in settings:
         _refuse(setting, {**_SET_BY_SCRIPT, **_SET_BY_CONFIGURATION})
-    return settings
+
+
+def is_set_by_script(flag: str) -> bool:
+    """Whether this flag of fairseq-train is one that scripts/train.sh sets, and refuses on its command line."""
+    return flag in _SET_BY_SCRIPT or flag in _SET_BY_CONFIGURATION or flag.startswith(_DISTRIBUTED)
 
 
 def combine(

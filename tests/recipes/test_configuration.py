@@ -100,6 +100,12 @@ def test_mistakes_name_file_line_and_flag(tmp_path, old, new, line, message):
     assert str(error.value).startswith(f"{place}: {message}")
 
 
+def test_a_byte_order_mark_changes_nothing(tmp_path):
+    path = tmp_path / "small.args"
+    path.write_text(SMALL, encoding="utf-8-sig")
+    assert read_configuration(path).sections["training"][0].words == ["--lr", "0.001"]
+
+
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="cannot read configuration .*absent.args: No such file"):
         read_configuration(tmp_path / "absent.args")

@@ -95,6 +95,13 @@ def settings(*words) -> list:
         ("--qqqqqqqqqqqq", "5", "x.args:2: --qqqqqqqqqqqq is no flag of fairseq-train; leave it out"),
         ("--max-update", "many", "x.args:2: --max-update many: invalid int value: 'many'"),
         ("--lr", None, "x.args:2: --lr needs a value"),
+        ("--lr", "", "x.args:2: --lr needs a value"),
+        ("--lr", "0.001 0.002", "x.args:2: --lr 0.001 0.002: fairseq cannot read this value; correct it"),
+        ("--lr", "fast", "x.args:2: --lr fast: fairseq cannot read this value"),
+        ("--adam-betas", "x", "x.args:2: fairseq cannot read --adam-betas x; give (0.9, 0.98), say"),
+        ("--adam-betas", "(0.9,)", "x.args:2: fairseq cannot read --adam-betas (0.9,)"),
+        ("--eval-bleu-args", "{beam: 5}", "x.args:2: fairseq cannot read --eval-bleu-args {beam: 5}; give JSON"),
+        ("--save-directory", "x", "x.args:2: --save-directory is no flag of fairseq-train; leave it out"),
         ("--eval-bleu", "yes", "x.args:2: --eval-bleu is a switch; leave yes out"),
         ("--optimizer", "adm", "x.args:2: --optimizer adm does not exist; did you mean adam?"),
         ("--arch", "transfromer", "x.args:2: --arch transfromer does not exist; did you mean transformer?"),
@@ -107,8 +114,17 @@ def settings(*words) -> list:
 )
 def test_mistakes_in_flags_of_fairseq(flag, value, message):
     with pytest.raises(UserError) as error:
-        check_training_flags(settings(("--arch", "transformer"), (flag, value)), "data")
+        words = [("--arch", "transformer"), ("--optimizer", "adam"), ("--task", "rdrop_translation")]
+        kept = [word for word in words if word[0] != flag]
+        check_training_flags(settings(kept[0], (flag, value), *kept[1:]), "data")
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_a_flag_of_another_optimizer_has_no_namesake():
+    with pytest.raises(UserError) as error:
+        words = [("--arch", "transformer"), ("--optimizer", "nag"), ("--adam-betas", "(0.9, 0.98)")]
+        check_training_flags(settings(*words), "data")
+    assert str(error.value) == "x.args:3: --adam-betas is no flag of fairseq-train; leave it out"
 
 
 def test_mistakes_in_flags_of_generation():

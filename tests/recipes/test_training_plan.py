@@ -107,6 +107,8 @@ def test_tensorboard(command, tmp_path):
         (("wmt14_en_de", "--max-tokens", "1e3"), "argument --max-tokens: '1e3' is not a whole number above 0"),
         (("wmt14_en_de", "--max-tokens"), "argument --max-tokens: expected one argument"),
         (("wmt14_en_de", "more"), "more belongs to no option"),
+        (("wmt14_en_de", "--", "5"), "-- is no option; write --option VALUE"),
+        (("wmt14_en_de", "--lr="), "command line: --lr needs a value"),
         (("wmt14_en_de", "--gpus", "2"), "--gpus 2, but torch sees 0 on this machine; ask for fewer, or give --cpu"),
         (("wmt14_en_de", "--gpus", "2", "--cpu"), "--cpu and --gpus exclude each other"),
         (("wmt14_en_de", "--processes", "2"), "--processes is for --cpu"),

@@ -6,7 +6,7 @@
 #   CONFIG                 a name in configs/, such as wmt14_en_de, or the path of an .args file
 #   --baseline             the baseline of the configuration (default: R-Drop)
 #   --data DIR             the folder of fairseq-preprocess (default: data/RECIPE/bin, which scripts/prepare_RECIPE.sh
-#                          makes)
+#                          makes; for multi30k_en_de data/multi30k_en_de/bin, or that of the languages given)
 #   --source-lang LANG     in place of the configuration's
 #   --target-lang LANG     in place of the configuration's
 #   --run-dir RUN          where everything goes (default: runs/CONFIG-rdrop or runs/CONFIG-baseline)
@@ -21,7 +21,7 @@
 #   --master-port PORT       and a port that is free on it (scripts/slurm/train.sbatch does all this on Slurm)
 #   --fp16, --bf16         the number format on GPUs (default: the configuration's)
 #   --tensorboard          write RUN/tensorboard
-#   --dry-run              print what would run, and do nothing
+#   --dry-run              print what would run, and do nothing; the data need not be there yet
 #   --help                 this text
 #
 # Every other option goes to fairseq-train and wins over the configuration: --max-update, --lr, --rdrop-alpha and so on.

@@ -1,6 +1,7 @@
 """Checking a folder of fairseq-preprocess before a training, and telling two of them apart."""
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -26,6 +27,7 @@ def check_binarised_data(folder: Path, source_language: str, target_language: st
     pair = f"{source_language}-{target_language}"
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; {remedy}")
+    check_path(folder)
     for language in (source_language, target_language):
         if not dictionary_path(folder, language).is_file():
             there = " and ".join(_language_pairs(folder))
@@ -36,6 +38,12 @@ def check_binarised_data(folder: Path, source_language: str, target_language: st
             there = " and ".join(_language_pairs(folder, split))
             holds = f"{split} is there for {there}" if there else f"there is no {split} split"
             raise UserError(f"no {split} data for {pair} in {folder}: {holds}; {remedy}")
+
+
+def check_path(path: Path) -> None:
+    """Assert that fairseq's commands can be given this path of data or of a checkpoint; else raise a ``UserError``."""
+    if os.pathsep in str(path):
+        raise UserError(f"fairseq takes {path} for several paths, because of its {os.pathsep}; rename that folder")
 
 
 def dictionary_path(folder: Path, language: str) -> Path:

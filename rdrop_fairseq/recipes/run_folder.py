@@ -58,13 +58,14 @@ class RunFolder:
             UserError: it is damaged.
         """
         try:
-            return json.loads(self.record.read_text(encoding="utf-8"))
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            if not isinstance(record, dict):
+                raise ValueError("it holds no record of a run")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"cannot read {self.record} ({error}); choose another folder with --run-dir, or delete this one"
-            ) from error
+            raise UserError(f"cannot read {self.record} ({error}); choose another run folder, or delete it") from error
+        return record
 
     def check_settings(self, settings: Dict[str, Any]) -> None:
         """Refuse a folder that holds something else than a run with these settings.
@@ -83,7 +84,7 @@ class RunFolder:
                     f"{self.path} has files that are not of scripts/train.sh; choose another folder with --run-dir"
                 )
             return
-        if not any(self.checkpoints.glob("checkpoint*.pt")):
+        if not self._has_checkpoints():
             return
         differences = _differences(earlier.get("settings", {}), settings)
         if differences:
@@ -94,12 +95,18 @@ class RunFolder:
             )
 
     def is_complete(self, limits: Dict[str, float]) -> bool:
-        """Whether a training ended well here whose limits were not lower than these; a limit of 0 is none."""
+        """Whether a training ended well here whose limits were not lower than these; a limit of 0 is none.
+
+        Without its checkpoints, which somebody removed, it counts for nothing.
+        """
         earlier = self.read_record()
-        if earlier is None or self.read_exit_status() != 0:
+        if earlier is None or self.read_exit_status() != 0 or not self._has_checkpoints():
             return False
         reached = earlier.get("limits", {})
         return all(_at_most(limits[name], reached.get(name, 0)) for name in LIMITS)
+
+    def _has_checkpoints(self) -> bool:
+        return any(self.checkpoints.glob("checkpoint*.pt"))
 
     def read_exit_status(self) -> Optional[int]:
         """The exit status of the last training, None where there was none or it was killed before it had one."""

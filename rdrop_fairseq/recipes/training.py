@@ -13,7 +13,7 @@ from rdrop_fairseq.evaluation.environment import hardware, package_versions, plu
 from rdrop_fairseq.recipes import placement as placements
 from rdrop_fairseq.recipes.binarised_data import check_binarised_data, fingerprint
 from rdrop_fairseq.recipes.configuration import Configuration, Setting, closest, read_configuration
-from rdrop_fairseq.recipes.fairseq_flags import check_generation_flags, check_training_flags
+from rdrop_fairseq.recipes.fairseq_flags import CheckedFlags, check_generation_flags, check_training_flags
 from rdrop_fairseq.recipes.global_batch import derive_update_freq
 from rdrop_fairseq.recipes.placement import Placement
 from rdrop_fairseq.recipes.run_folder import LIMITS, RunFolder
@@ -119,17 +119,18 @@ def plan_training(options: argparse.Namespace, command_line: Sequence[Setting]) 
     if options.tensorboard and not _has_tensorboard():
         raise UserError("--tensorboard needs the package tensorboardX; install it: pip install tensorboardX")
 
-    data = (options.data or REPOSITORY / "data" / configuration.recipe / "bin").resolve()
-    script = f"scripts/prepare_{configuration.recipe}.sh"
-    prepare = f"prepare it with {script}, or give" if (REPOSITORY / script).is_file() else "give"
-    prepare += " another folder with --data"
-    check_binarised_data(data, source, target, prepare)
+    data = (options.data or _default_data(configuration, source, target)).resolve()
     checked = check_training_flags(flags, data)
+    limits = _limits(checked)
     check_generation_flags(configuration.generation, data)
+    # What is only printed may be meant for data that are yet to be made.
+    is_made = not options.dry_run or data.exists()
+    if is_made:
+        check_binarised_data(data, source, target, _how_to_prepare(configuration, target))
     settings = {
         "variant": variant,
         "languages": f"{source}-{target}",
-        **fingerprint(data, source, target),
+        **(fingerprint(data, source, target) if is_made else {}),
         "tokens per update": tokens_per_update,
         "precision": precision or "fp32",
         **describe(flags, checked.destinations),
@@ -144,8 +145,7 @@ def plan_training(options: argparse.Namespace, command_line: Sequence[Setting]) 
         configuration=configuration, variant=variant, data=data, languages=(source, target),
         folder=RunFolder(run_directory), placement=placement, precision=precision,
         tokens_per_update=tokens_per_update, max_tokens=max_tokens, update_freq=update_freq, flags=tuple(flags),
-        settings=settings, limits={name: getattr(checked.values, name) or 0 for name in LIMITS},
-        tensorboard=options.tensorboard,
+        settings=settings, limits=limits, tensorboard=options.tensorboard,
     )  # fmt: skip
 
 
@@ -163,6 +163,35 @@ def find_configuration(name: str) -> Configuration:
         names = sorted(path.stem for path in folder.glob("*.args"))
         raise UserError(f"no configuration {name}; {closest(name, names) or 'choose from ' + ', '.join(names)}")
     return read_configuration(path)
+
+
+def _default_data(configuration: Configuration, source: str, target: str) -> Path:
+    """data/RECIPE/bin. A recipe of several language pairs, whose name has none, has a folder for each of them."""
+    data, recipe = REPOSITORY / "data", configuration.recipe
+    if recipe.endswith(f"_{configuration.source_language}_{configuration.target_language}"):
+        return data / recipe / "bin"
+    # The data of a pair serve both directions.
+    folders = [data / f"{recipe}_{pair}" / "bin" for pair in (f"{source}_{target}", f"{target}_{source}")]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _how_to_prepare(configuration: Configuration, target: str) -> str:
+    """The remedy for data that cannot be trained on."""
+    script = f"scripts/prepare_{configuration.recipe}.sh"
+    if not (REPOSITORY / script).is_file():
+        return "give another folder with --data"
+    if not configuration.recipe.endswith(f"_{configuration.target_language}"):
+        script += f" --target-lang {target}"
+    return f"prepare it with {script}, or give another folder with --data"
+
+
+def _limits(checked: CheckedFlags) -> Dict[str, float]:
+    """How long to train; 0 stands for no limit."""
+    limits = {name: getattr(checked.values, name) or 0 for name in LIMITS}
+    for name, limit in limits.items():
+        if limit < 0:
+            raise UserError(f"--{name.replace('_', '-')} is {limit}; give a number above 0, or 0 for no limit")
+    return limits
 
 
 def _place(options: argparse.Namespace) -> Placement:

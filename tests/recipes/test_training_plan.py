@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.recipes import launch, placement
+from rdrop_fairseq.recipes import launch, placement, training
 from rdrop_fairseq.recipes.training import REPOSITORY
 
 
@@ -109,6 +109,7 @@ def test_tensorboard(command, tmp_path):
         (("wmt14_en_de", "more"), "more belongs to no option"),
         (("wmt14_en_de", "--", "5"), "-- is no option; write --option VALUE"),
         (("wmt14_en_de", "--lr="), "command line: --lr needs a value"),
+        (("wmt14_en_de", "--max-update", "-5"), "--max-update is -5; give a number above 0, or 0 for no limit"),
         (("wmt14_en_de", "--gpus", "2"), "--gpus 2, but torch sees 0 on this machine; ask for fewer, or give --cpu"),
         (("wmt14_en_de", "--gpus", "2", "--cpu"), "--cpu and --gpus exclude each other"),
         (("wmt14_en_de", "--processes", "2"), "--processes is for --cpu"),
@@ -158,6 +159,49 @@ def test_incomplete_data(data_bin, tmp_path):
     with pytest.raises(UserError, match="dict.en.txt for en-de: it is no folder of fairseq-preprocess; prepare it"):
         launch.main([*arguments, "--data", str(tmp_path / "empty")])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "words, folder, prepare",
+    [
+        (["wmt14_en_de"], "wmt14_en_de", "prepare_wmt14_en_de.sh, or"),
+        (["multi30k_en_de"], "multi30k_en_de", "prepare_multi30k.sh --target-lang de, or"),
+        (["multi30k_en_de", "--target-lang", "fr"], "multi30k_en_fr", "prepare_multi30k.sh --target-lang fr, or"),
+    ],
+)
+def test_default_data(tmp_path, monkeypatch, words, folder, prepare):
+    """Where the prepare script puts them."""
+    monkeypatch.setattr(training, "REPOSITORY", tmp_path)
+    for name in ("configs", "scripts"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    with pytest.raises(UserError) as error:
+        launch.main([*words, "--cpu"])
+    path = tmp_path / "data" / folder / "bin"
+    assert str(error.value).startswith(f"no folder {path}; prepare it with scripts/{prepare}")
+
+
+def test_data_of_the_other_direction(data_bin, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "REPOSITORY", tmp_path)
+    (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
+    (tmp_path / "data" / "multi30k_en_de").mkdir(parents=True)
+    (tmp_path / "data" / "multi30k_en_de" / "bin").symlink_to(data_bin)
+    languages = ["--source-lang", "de", "--target-lang", "en"]
+    assert launch.main(["multi30k_en_de", "--cpu", "--dry-run", *languages]) == 0
+    assert f"fairseq-train {data_bin} " in capsys.readouterr().out
+
+
+def test_a_dry_run_needs_no_data(tmp_path, capsys):
+    arguments = ["wmt14_en_de", "--cpu", "--data", str(tmp_path / "later"), "--run-dir", str(tmp_path / "run")]
+    assert launch.main([*arguments, "--dry-run"]) == 0
+    assert f"fairseq-train {tmp_path}/later " in capsys.readouterr().out
+    with pytest.raises(UserError, match="no folder"):
+        launch.main(arguments)
+
+
+def test_a_path_that_fairseq_would_split(data_bin, tmp_path):
+    folder = shutil.copytree(data_bin, tmp_path / "a:b")
+    with pytest.raises(UserError, match=f"fairseq takes {folder} for several paths, because of its :; rename"):
+        launch.main(["wmt14_en_de", "--cpu", "--data", str(folder), "--run-dir", str(tmp_path / "run")])
 
 
 def test_a_configuration_must_not_set_what_the_script_sets(command, tmp_path):

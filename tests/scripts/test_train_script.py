@@ -117,6 +117,14 @@ def test_again_does_nothing_and_more_updates_continue(finished, tmp_path):
     assert json.loads((longer / "run.json").read_text())["limits"]["max_update"] == 14
 
 
+def test_without_its_checkpoints_a_run_is_not_done(finished, tmp_path):
+    folder, _, arguments = finished
+    run = shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints")
+    assert "done before" not in train(*arguments, "--run-dir", run, "--max-update", "2").stderr
+    assert (run / "checkpoints" / "checkpoint_last.pt").is_file()
+
+
 def test_a_run_with_other_settings_is_left_alone(finished, data_bin, tmp_path):
     folder, _, arguments = finished
     before = contents(folder)

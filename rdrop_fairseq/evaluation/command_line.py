@@ -1,9 +1,13 @@
 """What the command lines of this package have in common."""
 
+import argparse
 import logging
+import os
 import re
+import sys
+import time
 from pathlib import Path
-from typing import Dict, Sequence
+from typing import Dict, NoReturn, Sequence
 
 from rdrop_fairseq.errors import UserError
 
@@ -18,6 +22,41 @@ def quiet_libraries() -> None:
     """
     for library in ("sacrebleu", "matplotlib", "PIL"):
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are ``UserError``, in one line, and name the command to ask for help."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[0].lower()}{message[1:]}; see {self.prog} --help")
+
+
+def positive_number(text: str) -> int:
+    """The ``type`` of an argument that is a whole number above 0."""
+    return whole_number(text, r"[1-9]\d*", "a whole number above 0")
+
+
+def whole_number(text: str, pattern: str = r"\d+", description: str = "a whole number") -> int:
+    """The ``type`` of an argument that is a whole number from 0, or one that matches a pattern."""
+    if not re.fullmatch(pattern, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {description}")
+    return int(text)
+
+
+def show(line: str) -> None:
+    """Print a line on standard error, if there is still somebody to read it.
+
+    A pipe whose reader has gone, or a terminal that was closed, must not end work of days.
+    """
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for whatever comes later
+
+
+def say(program: str, message: str) -> None:
+    """:func:`show` a message as the log function of scripts/common.sh writes it."""
+    show(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {program}: {message}")
 
 
 def parse_named_paths(arguments: Sequence[str], flag: str) -> Dict[str, Path]:

@@ -6,10 +6,10 @@ fairseq-train runs in it.
 
 import shlex
 import sys
-import time
 from typing import List, Optional
 
 from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.evaluation.command_line import say
 from rdrop_fairseq.recipes.options import PROGRAM, parse_options
 from rdrop_fairseq.recipes.resuming import read_last_checkpoint
 from rdrop_fairseq.recipes.training import Training, plan_training
@@ -93,8 +93,7 @@ def _typed(words: List[str]) -> str:
 
 
 def _say(message: str) -> None:
-    """A line on standard error, as the log function of scripts/common.sh writes it."""
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {PROGRAM.rpartition('/')[2]}: {message}", file=sys.stderr, flush=True)
+    say(PROGRAM.rpartition("/")[2], message)
 
 
 if __name__ == "__main__":

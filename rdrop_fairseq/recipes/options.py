@@ -1,11 +1,11 @@
 """The command line of ``scripts/train.sh``."""
 
 import argparse
-import re
 from pathlib import Path
-from typing import List, NoReturn, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.evaluation.command_line import Parser, positive_number, whole_number
 from rdrop_fairseq.recipes.configuration import Setting
 from rdrop_fairseq.recipes.training_flags import refuse_on_command_line, settings_of_words
 
@@ -66,45 +66,26 @@ def _check_nodes(options: argparse.Namespace) -> None:
         raise UserError(f"--node-rank is {options.node_rank}; give 0 to {nodes - 1} with --nnodes {nodes}")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[0].lower()}{message[1:]}; see {PROGRAM} --help")
-
-
 def option_parser() -> argparse.ArgumentParser:
     """The parser of the script's own options, whose mistakes are ``UserError``."""
-    parser = _Parser(prog="python -m rdrop_fairseq.recipes.launch", allow_abbrev=False, description=__doc__)
+    parser = Parser(prog=PROGRAM, allow_abbrev=False, description=__doc__)
     parser.add_argument("config", metavar="CONFIG", help="a name in configs/, such as wmt14_en_de, or a path")
     parser.add_argument("--baseline", action="store_true", help="train the baseline, not R-Drop")
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of fairseq-preprocess")
     parser.add_argument("--source-lang", metavar="LANG", help="in place of the configuration's")
     parser.add_argument("--target-lang", metavar="LANG", help="in place of the configuration's")
     parser.add_argument("--run-dir", type=Path, metavar="RUN", help="the folder of the run")
-    parser.add_argument("--max-tokens", type=_positive, metavar="N", help="tokens of one batch of one process")
-    parser.add_argument("--tokens-per-update", type=_positive, metavar="N", help="tokens of one update")
-    parser.add_argument("--gpus", type=_positive, metavar="N", help="GPUs of this node to use")
+    parser.add_argument("--max-tokens", type=positive_number, metavar="N", help="tokens of one batch of one process")
+    parser.add_argument("--tokens-per-update", type=positive_number, metavar="N", help="tokens of one update")
+    parser.add_argument("--gpus", type=positive_number, metavar="N", help="GPUs of this node to use")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU")
-    parser.add_argument("--processes", type=_positive, metavar="N", help="with --cpu: processes on this node")
-    parser.add_argument("--nnodes", type=_positive, default=1, metavar="N", help="nodes that train together")
-    parser.add_argument("--node-rank", type=_natural, metavar="R", help="number of this node, from 0")
+    parser.add_argument("--processes", type=positive_number, metavar="N", help="with --cpu: processes on this node")
+    parser.add_argument("--nnodes", type=positive_number, default=1, metavar="N", help="nodes that train together")
+    parser.add_argument("--node-rank", type=whole_number, metavar="R", help="number of this node, from 0")
     parser.add_argument("--master-addr", metavar="HOST", help="node 0")
-    parser.add_argument("--master-port", type=_positive, metavar="PORT", help="a free port of node 0")
+    parser.add_argument("--master-port", type=positive_number, metavar="PORT", help="a free port of node 0")
     parser.add_argument("--fp16", action="store_true", help="half precision, on GPUs")
     parser.add_argument("--bf16", action="store_true", help="bfloat16, on GPUs")
     parser.add_argument("--tensorboard", action="store_true", help="write RUN/tensorboard")
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and do nothing")
     return parser
-
-
-def _positive(text: str) -> int:
-    return _number(text, r"[1-9]\d*", "a whole number above 0")
-
-
-def _natural(text: str) -> int:
-    return _number(text, r"\d+", "a whole number")
-
-
-def _number(text: str, pattern: str, wanted: str) -> int:
-    if not re.fullmatch(pattern, text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
-    return int(text)

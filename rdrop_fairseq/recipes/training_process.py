@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.evaluation.command_line import show
 from rdrop_fairseq.evaluation.progress import Progress
 
 # torchrun gives its processes 30 seconds to end before it kills them.
@@ -49,7 +50,7 @@ class TrainingProcess:
             )  # fmt: skip
 
     def follow(self, name: str) -> int:
-        """Show the progress until the training has ended.
+        """Show the progress until the training has ended, whether or not somebody reads it.
 
         A signal to end (SIGTERM, SIGINT, SIGHUP) is passed on to it.
 
@@ -70,7 +71,7 @@ class TrainingProcess:
                     for line in lines:
                         shown = progress.line(line, time.monotonic())
                         if shown:
-                            print(shown, file=sys.stderr, flush=True)
+                            show(shown)
                     if ended:
                         break
                     self._insist()

@@ -1,5 +1,6 @@
 """A training's output, progress, end and exit status, with small programs in the place of fairseq-train."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 
 import pytest
 
+from rdrop_fairseq.recipes import launch
 from rdrop_fairseq.recipes.training_process import TrainingProcess, full_environment, message_of_failure
 
 UPDATE = (
@@ -37,6 +39,19 @@ def test_exit_status_and_log(tmp_path, end, status):
 def test_progress_is_shown(tmp_path, capsys):
     assert start(tmp_path, f"print({UPDATE!r})").follow("rdrop") == 0
     assert "update 7" in capsys.readouterr().err
+
+
+def test_a_training_goes_on_when_its_reader_goes_away(tmp_path, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        program = f"import time; print({UPDATE!r}, flush=True); time.sleep(0.5); print('at its end')"
+        assert start(tmp_path, program).follow("rdrop") == 0
+        launch._say("done")
+        with contextlib.suppress(OSError):
+            stderr.close()
+    assert (tmp_path / "log").read_text().endswith("at its end\n")
 
 
 def test_a_signal_reaches_the_training(tmp_path):

@@ -197,6 +197,17 @@ def test_ended_by_a_signal(data_bin, tmp_path):
     assert (folder / "exit_status").read_text() == "143\n" and trainings_in(folder) == []
 
 
+def test_a_reader_that_goes_away(data_bin, tmp_path):
+    """As in ``scripts/train.sh ... 2>&1 | head -1``."""
+    folder = tmp_path / "run"
+    words = [str(word) for word in (TRAIN, *TINY, "--data", data_bin, "--run-dir", folder, "--max-update", "12")]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    process.stderr.readline()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+    assert (folder / "exit_status").read_text() == "0\n" and max(updates(folder))[0] == 12
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_training_that_fails_says_why(data_bin, tmp_path, processes):
     folder = tmp_path / "run"

@@ -16,7 +16,7 @@ so sometimes to another file.
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Union
+from typing import Dict, List, Optional, Tuple, Union
 
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.text_files import read_text, split_lines
@@ -54,6 +54,7 @@ class _Sentence:
     reference: Optional[str] = None
     raw_hypotheses: int = 0
     hypotheses: List[str] = field(default_factory=list)
+    scores: List[float] = field(default_factory=list)
     position_scores: int = 0
 
 
@@ -90,8 +91,8 @@ def parse_generate_output(
             needed.
 
     Raises:
-        UserError: the output is cut off, has gaps, holds a sentence twice (two runs in one file), or has
-            another number of sentences than fairseq or the caller says.
+        UserError: the output is cut off, has gaps, is of two runs (a sentence twice, more hypotheses of one sentence
+            than of another, or not best first), or has another number of sentences than fairseq or the caller says.
     """
     sentences: Dict[int, _Sentence] = {}
     current: Optional[int] = None
@@ -128,6 +129,7 @@ def parse_generate_output(
         raise UserError(f"{name} was cut off in its last line; run fairseq-generate again and save its whole output")
     known_end = result_line is not None or interactive_end or translated is not None
     _check_complete(sentences, name, result_line, known_end or expected_sentences is not None)
+    _check_one_run(sentences, name)
     count = len(sentences)
     if translated is not None and translated != count:
         raise UserError(
@@ -168,19 +170,19 @@ def _add(sentence: _Sentence, kind: str, content: str, name: str, index: int) ->
         if kind == "H":
             sentence.raw_hypotheses += 1
         else:
-            sentence.hypotheses.append(parts)
+            sentence.scores.append(parts[0])
+            sentence.hypotheses.append(parts[1])
 
 
-def _score_and_text(content: str) -> Optional[str]:
-    """The text of ``score<tab>text``, or None if it is not of that form."""
+def _score_and_text(content: str) -> Optional[Tuple[float, str]]:
+    """The parts of ``score<tab>text``, or None if it is not of that form."""
     score, tab, text = content.partition("\t")
     if not tab:
         return None
     try:
-        float(score)
+        return float(score), text
     except ValueError:
         return None
-    return text
 
 
 def _check_complete(sentences: Dict[int, _Sentence], name: str, result_line: Optional[str], known_end: bool) -> None:
@@ -199,6 +201,19 @@ def _check_complete(sentences: Dict[int, _Sentence], name: str, result_line: Opt
             f"{name} does not say whether it is complete (no references, no log lines); "
             "give the number of sentences that were to be translated"
         )
+
+
+def _check_one_run(sentences: Dict[int, _Sentence], name: str) -> None:
+    """Lines of several runs, sorted together say, would be scored as a mixture of their translations."""
+    remedy = "lines of several runs seem to be in it; write each run to a new file"
+    first, *others = sentences
+    for index in others:
+        count, expected = len(sentences[index].hypotheses), len(sentences[first].hypotheses)
+        if count != expected:
+            raise UserError(f"{name} has {count} hypotheses of sentence {index} and {expected} of {first}; {remedy}")
+    for index, sentence in sentences.items():
+        if any(score < following for score, following in zip(sentence.scores, sentence.scores[1:])):
+            raise UserError(f"the hypotheses of sentence {index} in {name} do not come best first; {remedy}")
 
 
 def _all_or_none(values: List[Optional[str]]) -> Optional[List[str]]:

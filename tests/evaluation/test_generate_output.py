@@ -115,6 +115,22 @@ def test_incomplete_outputs_are_refused(text, message):
     assert "\n" not in str(refusal.value) and str(refusal.value).startswith("test.txt")
 
 
+def test_outputs_of_two_runs_in_one_file_are_refused():
+    """As `sort` makes of the D- lines of two systems: sentence by sentence."""
+    d_lines = [f"D-{index}\t-{index}.25\tsatz {index}\n" for index in range(5)]
+    assert parse_generate_output("".join(d_lines), expected_sentences=5).hypotheses[4] == "satz 4"
+    mixed = [line for d_line in d_lines for line in (d_line, d_line.replace(".25", ".75"))]
+    assert len(parse_generate_output("".join(mixed), expected_sentences=5).hypotheses) == 5, "an n-best list"
+    mixed[4:6] = mixed[5], mixed[4]
+    with pytest.raises(UserError, match="hypotheses of sentence 2 in x do not come best first; lines of several runs"):
+        parse_generate_output("".join(mixed), "x", expected_sentences=5)
+    with pytest.raises(UserError, match="x has 1 hypotheses of sentence 1 and 2 of 0; lines of several runs"):
+        parse_generate_output("".join([d_lines[0], *d_lines]), "x", expected_sentences=5)
+    doubled = "".join(line + "\n" for line in block(2, SENTENCES[2])[2:])
+    with pytest.raises(UserError, match="has 2 hypotheses of sentence 2 and 1 of 3"):
+        parse_generate_output(output().replace(doubled, doubled * 2))
+
+
 def test_windows_line_ends():
     assert parse_generate_output(output().replace("\n", "\r\n")).hypotheses == SENTENCES
 

@@ -21,9 +21,10 @@
 #   --test-set NAME      the reference of a test set that sacreBLEU has, such as wmt14/full
 #   --lowercase          score lowercased text; --json FILE, --markdown FILE: write the scores there
 #
-# Options of fairseq-generate come last: --beam, --lenpen, --batch-size and so on.
+# Every other option goes to fairseq-generate: --beam, --lenpen, --batch-size and so on.
 # The results are in RUN/evaluation: average.pt, translations.txt, scores.json, scores.md. The same command does nothing again
-# that was made from the same checkpoints, data and options, and continues after an interruption.
+# that was made from the same checkpoints, data and options, and continues after an interruption. Earlier results stay until
+# new translations are complete.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"

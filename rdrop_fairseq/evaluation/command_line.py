@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Dict, NoReturn, Sequence
+from typing import Dict, List, NoReturn, Sequence, Tuple
 
 from rdrop_fairseq.errors import UserError
 
@@ -29,6 +29,30 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message[0].lower()}{message[1:]}; see {self.prog} --help")
+
+
+def split_words(words: Sequence[str], parser: argparse.ArgumentParser) -> Tuple[List[str], List[str]]:
+    """The words of a command line that are for ``parser``, and those that go to a command of fairseq.
+
+    Options of the parser may stand anywhere. Other options are fairseq's, and what follows them are their values, which
+    argparse would take for positional arguments.
+    """
+    positional: List[str] = []
+    own: List[str] = []
+    others: List[str] = []
+    remaining = list(words)
+    while remaining:
+        word = remaining.pop(0)
+        action = parser._option_string_actions.get(word.partition("=")[0])  # argparse has no public way to ask
+        if action is not None:
+            own.append(word)
+            if action.nargs != 0 and "=" not in word and remaining:
+                own.append(remaining.pop(0))
+        elif others or word.startswith("-"):
+            others.append(word)
+        else:
+            positional.append(word)
+    return positional + own, others
 
 
 def positive_number(text: str) -> int:

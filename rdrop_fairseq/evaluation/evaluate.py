@@ -2,22 +2,27 @@
 
 For each run: the average of its last checkpoints (or its best one), translations of the test set by fairseq-generate,
 and scores against the raw reference, all in RUN/evaluation. What was made before is made again only if it came from
-other checkpoints, data or flags.
+other checkpoints, data or flags, and is replaced when the new translations are complete.
 """
 
 import argparse
+import contextlib
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Dict, List, NoReturn, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation.command_line import quiet_libraries
+from rdrop_fairseq.evaluation.command_line import Parser, positive_number, quiet_libraries, say, split_words
 from rdrop_fairseq.evaluation.evaluated_run import EvaluatedRun
-from rdrop_fairseq.evaluation.generate_output import read_generate_output
-from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED, score_files, write_markdown
+from rdrop_fairseq.evaluation.score import (
+    DEFAULT_RESAMPLES,
+    DEFAULT_SEED,
+    read_hypotheses,
+    score_files,
+    write_markdown,
+)
 from rdrop_fairseq.evaluation.score_report import ScoreReport, write_scores
 from rdrop_fairseq.evaluation.score_tables import format_table
 from rdrop_fairseq.evaluation.text_files import read_lines
@@ -35,11 +40,26 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     quiet_libraries()
     runs = [EvaluatedRun(path, options, generation) for path in options.run]
     _check_comparable(runs)
-    for run in runs:
-        run.lock()
+    with contextlib.ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(run.lock())
+        report = _evaluate(runs, options)
+    print(format_table(report))
+
+
+def _evaluate(runs: Sequence[EvaluatedRun], options: argparse.Namespace) -> ScoreReport:
+    """Translate and score, and write all results; returns those of the comparison, if there are several runs."""
+    are_translated = [run.has_translations() for run in runs]
+    for run, is_translated in zip(runs, are_translated):
+        if not is_translated:
+            run.check()
+    for run, is_translated in zip(runs, are_translated):
         if not run.is_trained:
             _say(f"{run.path}: its training has not come to its end; these are the checkpoints so far")
-        _translate(run)
+        if is_translated:
+            _say(f"{run.path}: translated before")
+        else:
+            _translate(run)
         # Before other runs: a failure there leaves these scores behind.
         report = _score([run], options)
         write_scores(report, run.folder / "scores.json")
@@ -51,20 +71,15 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         write_scores(report, folder / "comparison.json")
         write_markdown(report, folder / "comparison.md")
         _say(f"the comparison is in {folder}/comparison.json and comparison.md")
-    print(format_table(report))
+    return report
 
 
 def _translate(run: EvaluatedRun) -> None:
     """Have translations of the test set by the checkpoint that the run is to be judged by."""
-    if run.has_translations():
-        _say(f"{run.path}: translated before")
-        return
-    run.forget_results()
-    run.check_vocabulary()
     if run.averages:
         _say(f"{run.path}: averaging {len(run.checkpoints)} checkpoints, the last {run.checkpoints[-1].name}")
         run.write_average()
-    command = run.generation_command()
+    command = run.generation_command(partial=True)
     _say(f"{run.path}: translating the test set; the output goes to {run.partial_translations}")
     # Ended when this process is killed: it would go on writing into the file that the next one begins.
     worker = [sys.executable, "-m", "rdrop_fairseq.recipes.worker", *command]
@@ -75,9 +90,9 @@ def _translate(run: EvaluatedRun) -> None:
             f"{shlex.join(command[:1])} failed with status {status}: {_last_line(run.partial_translations)}; "
             f"the whole message is in {run.partial_translations}"
         )
-    # Before it gets its name: incomplete output is refused here.
-    read_generate_output(run.partial_translations, len(read_lines(run.reference)))
-    run.keep_translations(command)
+    # Before they get their name: what cannot be scored is refused here, with earlier results untouched.
+    read_hypotheses(run.partial_translations, len(read_lines(run.reference)))
+    run.keep_translations()
 
 
 def _score(runs: Sequence[EvaluatedRun], options: argparse.Namespace) -> ScoreReport:
@@ -93,6 +108,7 @@ def _score(runs: Sequence[EvaluatedRun], options: argparse.Namespace) -> ScoreRe
         seed=options.seed,
         lowercase=first.lowercase,
         paper_bleu=True,
+        origins={run.name: run.description for run in runs},
     )
 
 
@@ -112,46 +128,33 @@ def _last_line(path: Path) -> str:
     return lines[-1].strip() if lines else "it printed nothing"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[0].lower()}{message[1:]}; see scripts/{PROGRAM} --help")
-
-
 def _parse(words: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
     """The options, and those that go to fairseq-generate."""
-    parser = _Parser(prog="python -m rdrop_fairseq.evaluation.evaluate", allow_abbrev=False)
-    parser.add_argument("run", nargs="+", type=Path, metavar="RUN", help="folders that scripts/train.sh made")
-    parser.add_argument("--average", type=int, metavar="K", help="average the last K checkpoints")
+    parser = Parser(prog=f"scripts/{PROGRAM}", allow_abbrev=False)
+    parser.add_argument("run", nargs="*", type=Path, metavar="RUN", help="folders that scripts/train.sh made")
+    parser.add_argument("--average", type=positive_number, metavar="K", help="average the last K checkpoints")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="translate with this checkpoint")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="binarised data, where they are no longer in their place"
     )
     parser.add_argument("--reference", type=Path, metavar="FILE", help="raw reference text of the test set")
     parser.add_argument("--cpu", action="store_true", help="translate on the CPU")
-    parser.add_argument("--resamples", type=int, default=DEFAULT_RESAMPLES, help="of the bootstrap")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the bootstrap")
+    parser.add_argument("--resamples", type=positive_number, default=DEFAULT_RESAMPLES, help="of the bootstrap")
+    parser.add_argument("--seed", type=positive_number, default=DEFAULT_SEED, help="of the bootstrap")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where a comparison goes")
-    own = [word for word in words]
-    # What follows the first option that is not ours goes to fairseq-generate, with its values.
-    position = next(
-        (
-            number
-            for number, word in enumerate(own)
-            if word.startswith("--") and word.partition("=")[0] not in parser._option_string_actions
-        ),
-        len(own),
-    )
-    options = parser.parse_args(own[:position])
+    own, generation = split_words(words, parser)
+    options = parser.parse_args(own)
+    if not options.run:
+        parser.error("give a RUN that scripts/train.sh made, or translations with --system NAME=FILE")
     if options.average is not None and options.checkpoint is not None:
         raise UserError("--average and --checkpoint exclude each other; give one")
     if options.checkpoint is not None and len(options.run) > 1:
         raise UserError("--checkpoint belongs to one run; give one RUN")
-    return options, own[position:]
+    return options, generation
 
 
 def _say(message: str) -> None:
-    """A line on standard error, as the log function of scripts/common.sh writes it."""
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {PROGRAM}: {message}", file=sys.stderr, flush=True)
+    say(PROGRAM, message)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """A run of scripts/train.sh as evaluation sees it: its checkpoints, its test set, and what was made of them."""
 
 import argparse
+import contextlib
 import fcntl
 import json
+import os
 import re
 import shlex
-import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 
@@ -15,11 +16,28 @@ from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.data.preparation import Preparation, read_preparation
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
+from rdrop_fairseq.evaluation.generate_output import read_generate_output
+from rdrop_fairseq.evaluation.generation_flags import check_generation_words, join_subwords
+from rdrop_fairseq.evaluation.text_files import read_lines
+from rdrop_fairseq.recipes.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
 from rdrop_fairseq.recipes.resuming import read_last_checkpoint
 from rdrop_fairseq.recipes.run_folder import RunFolder
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SENTENCES_PER_BATCH = 64
+# What is read of run.json here.
+_RECORDED = (
+    "variant",
+    "data",
+    "source_language",
+    "target_language",
+    "precision",
+    "average",
+    "checkpoint",
+    "generation",
+)
+# How words are marked that were split into sub-words, and the --post-process that joins them.
+_SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
 
 
 class EvaluatedRun:
@@ -42,6 +60,12 @@ class EvaluatedRun:
                 f"{path} has no run.json; give a folder that scripts/train.sh made, or score translations with "
                 "--reference FILE --system NAME=FILE"
             )
+        missing = [name for name in _RECORDED if name not in record]
+        if missing:
+            raise UserError(
+                f"{path}/run.json does not say {', '.join(missing)}: it is damaged or of another version; train again, "
+                "or score translations with --reference FILE --system NAME=FILE"
+            )
         self.record, self.variant = record, record["variant"]
         self.languages = (record["source_language"], record["target_language"])
         # Names stand in tables: see rdrop_fairseq.evaluation.command_line.
@@ -63,6 +87,7 @@ class EvaluatedRun:
         self.translations = self.folder / "translations.txt"
         self.partial_translations = self.folder / "translations.partial"
         self._average = self.folder / "average.pt"
+        self._partial_average = self.folder / "average.partial.pt"
         self._origin = self.folder / "translations.json"
 
     def _choose(self, folder: Path, options: argparse.Namespace) -> List[Path]:
@@ -85,45 +110,112 @@ class EvaluatedRun:
             raise UserError(f"no checkpoint {path}; train first, or give --checkpoint FILE")
         return [path]
 
-    def lock(self) -> None:
-        """Keep other processes from RUN/evaluation until this one ends; raises a UserError if one is there already."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / ".lock", "a")  # noqa: SIM115, held open on purpose
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from RUN/evaluation.
+
+        Raises:
+            UserError: one is there already, or the folder cannot be written.
+        """
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            stream = open(self.folder / ".lock", "a")  # noqa: SIM115, closed below
         except OSError as error:
-            raise UserError(f"another process evaluates {self.path}; wait for it") from error
+            raise UserError(
+                f"cannot write to {self.folder}: {error.strerror}; free space, or evaluate a copy of {self.path}"
+            ) from error
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(f"another process evaluates {self.path}; wait for it") from error
+            yield
 
     def has_translations(self) -> bool:
-        """Whether the translations that are there are those of these checkpoints, data and flags."""
+        """Whether the translations that are there are whole, and those of these checkpoints, data and flags."""
         try:
-            origin = json.loads(self._origin.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            if json.loads(self._origin.read_text(encoding="utf-8")) != self._origin_of_translations():
+                return False
+            read_generate_output(self.translations, len(read_lines(self.reference)))
+        except (OSError, ValueError):  # of which UserError is one
             return False
-        return self.translations.is_file() and origin == self._origin_of_translations()
+        return True
 
-    def forget_results(self) -> None:
-        """Remove what was made from other checkpoints, data or flags, so that nothing can be scored by mistake."""
-        names = ("scores.json", "scores.md", "comparison.json", "comparison.md")
-        for path in (self._origin, self.translations, self._average, *(self.folder / name for name in names)):
-            if path.exists():
-                path.unlink()
+    def check(self) -> None:
+        """Assert that the test set can be translated: all that can be known before, so that nothing is begun in vain.
 
-    def check_vocabulary(self) -> None:
-        """Raises a UserError if the checkpoints were trained with another vocabulary than that of the data."""
+        Raises:
+            UserError: options that fairseq-generate does not take or that are set here, a test set that is missing or
+                not that of the reference, a vocabulary that is not that of the checkpoints, or text that would stay
+                split into sub-words.
+        """
+        for path in (self.data, self.folder if self.averages else self.checkpoints[0]):
+            check_path(path)
+        check_generation_words(self.generation, self.data)
+        self._check_test_set()
+        self._check_vocabulary()
+        if self.preparation is None and not join_subwords(self.generation):
+            self._check_whole_words()
+
+    def _check_test_set(self) -> None:
+        references = len(read_lines(self.reference))
+        for language in self.languages:
+            if not dictionary_path(self.data, language).is_file():
+                raise UserError(f"{self.data} has no dict.{language}.txt; give --data a folder of fairseq-preprocess")
+        sentences = sentences_in(self.data, "test", *self.languages)
+        if sentences == 0:
+            raise UserError(
+                f"no test data for {'-'.join(self.languages)} in {self.data}; give another folder with --data"
+            )
+        if sentences != references:
+            raise UserError(
+                f"{self.reference} has {references} lines, but the test set in {self.data} has {sentences} sentences; "
+                "give its text with --reference"
+            )
+
+    def _check_vocabulary(self) -> None:
+        """By the number of symbols, and where the training noted the dictionaries by their contents."""
         read_last_checkpoint(self.checkpoints[-1]).check_vocabulary(self.data, *self.languages)
+        # A checkpoint that was given may be of another run.
+        record = RunFolder(self.checkpoints[-1].resolve().parent.parent).read_record() or {}
+        trained_with = record.get("settings", {})
+        for name, digest in dictionary_digests(self.data, self.languages).items():
+            if trained_with.get(name, digest) != digest:
+                raise UserError(
+                    f"{self.checkpoints[-1]} is of another vocabulary: the {name} was {trained_with[name]} in training "
+                    f"and is {digest} in {self.data}; give the data it was trained on with --data"
+                )
+
+    def _check_whole_words(self) -> None:
+        """Refuse data that are split into sub-words, as far as the dictionary tells, if nothing joins them again."""
+        lines = dictionary_path(self.data, self.languages[1]).read_text(encoding="utf-8").splitlines()
+        for mark, name in _SUBWORD_MARKS:
+            if 10 * sum(mark in line for line in lines) > len(lines):
+                raise UserError(
+                    f"the text in {self.data} is split into sub-words, and no preparation.json there says how; give "
+                    f"--post-process {name}, or scores would be those of sub-words"
+                )
 
     def write_average(self) -> None:
-        """Write RUN/evaluation/average.pt."""
-        write_average(self.checkpoints, self._average)
+        """Write the average of the checkpoints, beside an earlier one."""
+        write_average(self.checkpoints, self._partial_average)
 
-    def generation_command(self) -> List[str]:
-        """The command that translates the test set."""
+    @property
+    def description(self) -> str:
+        """What the translations were made with, for reports."""
+        first, last = self.checkpoints[0].name, self.checkpoints[-1].name
+        count = len(self.checkpoints)
+        checkpoints = f"average of {count} checkpoints, {first} to {last}" if self.averages else first
+        return "; ".join(filter(None, [checkpoints, shlex.join(self.generation)]))
+
+    def generation_command(self, partial: bool = False) -> List[str]:
+        """The command that translates the test set; if ``partial`` with the average that has not got its name yet."""
+        average = self._partial_average if partial else self._average
         source, target = self.languages
         command = [
             "fairseq-generate", str(self.data), "--user-dir", str(PACKAGE), "--task", "translation",
             "--source-lang", source, "--target-lang", target, "--gen-subset", "test",
-            "--path", str(self._average if self.averages else self.checkpoints[0]),
+            "--path", str(average if self.averages else self.checkpoints[0]),
             # By default recent fairseq leaves out a last batch whose size is no multiple of 8.
             "--batch-size", str(SENTENCES_PER_BATCH), "--required-batch-size-multiple", "1",
         ]  # fmt: skip
@@ -135,13 +227,24 @@ class EvaluatedRun:
             command.append(f"--{self.record['precision']}")
         return command + self.generation
 
-    def keep_translations(self, command: Sequence[str]) -> None:
-        """Give the translations their name, and note what they were made from."""
-        shutil.move(str(self.partial_translations), str(self.translations))
+    def keep_translations(self) -> None:
+        """Put the new translations, with their average, in the place of earlier ones, and remove what is of those.
+
+        What the new ones were made from is noted last: killed before that, evaluation makes them again.
+        """
+        names = ("scores.json", "scores.md", "comparison.json", "comparison.md")
+        for path in (self._origin, self._average, *(self.folder / name for name in names)):
+            if path.exists():
+                path.unlink()
+        if self.averages:
+            os.replace(self._partial_average, self._average)
+        elif self._partial_average.exists():
+            self._partial_average.unlink()
+        os.replace(self.partial_translations, self.translations)
         with atomic_output(self._origin) as temporary:
             temporary.write_text(json.dumps(self._origin_of_translations(), indent=2) + "\n", encoding="utf-8")
         with atomic_output(self.folder / "command.txt") as temporary:
-            temporary.write_text(shlex.join(command) + "\n", encoding="utf-8")
+            temporary.write_text(shlex.join(self.generation_command()) + "\n", encoding="utf-8")
 
     def _origin_of_translations(self) -> Dict[str, Any]:
         test = sorted(self.data.glob(f"test.{'-'.join(self.languages)}.*"))
@@ -149,6 +252,7 @@ class EvaluatedRun:
             "checkpoints": list(map(_identity, self.checkpoints)),
             "averaged": self.averages,
             "test set": list(map(_identity, test)),
+            "dictionaries": dictionary_digests(self.data, self.languages),
             "reference": _identity(self.reference),
             "flags": self.generation,
             "preparation": self.preparation.text_flags(self.data) if self.preparation else [],

@@ -8,7 +8,6 @@ paired bootstrap resampling (Koehn, EMNLP 2004, as in sacreBLEU). That test is a
 sentences only: it does not see how much a system changes from one training run to the next.
 """
 
-import argparse
 import contextlib
 import os
 from pathlib import Path
@@ -21,7 +20,7 @@ from sacrebleu.significance import PairedTest
 from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.data.test_sets import files_of_test_set
 from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation.command_line import parse_named_paths, quiet_libraries
+from rdrop_fairseq.evaluation.command_line import Parser, parse_named_paths, quiet_libraries
 from rdrop_fairseq.evaluation.generate_output import is_generate_output, parse_generate_output
 from rdrop_fairseq.evaluation.paper_bleu import PaperScorer
 from rdrop_fairseq.evaluation.score_report import MetricResult, ScoreReport, SystemResult, write_scores
@@ -60,6 +59,7 @@ def score_files(
     seed: int = DEFAULT_SEED,
     lowercase: bool = False,
     paper_bleu: bool = False,
+    origins: Optional[Mapping[str, str]] = None,
 ) -> ScoreReport:
     """Score files of translations against a reference file.
 
@@ -73,6 +73,7 @@ def score_files(
         seed: of the bootstrap, from 1; the result is a function of the texts, ``resamples`` and ``seed``.
         lowercase: both sides, for BLEU and chrF; the signatures say so.
         paper_bleu: also the scores of :mod:`rdrop_fairseq.evaluation.paper_bleu`, which need ``target_lang``.
+        origins: for each name what the translations were made with, noted in the report.
 
     Raises:
         UserError: see :func:`read_hypotheses`; an unknown baseline; a seed or number of resamples below 1.
@@ -88,7 +89,7 @@ def score_files(
     if seed < 1:  # sacreBLEU takes 0 to mean "a different seed each time"
         raise UserError(f"--seed {seed}: give a number of at least 1")
     if paper_bleu and not target_lang:
-        raise UserError("--paper-bleu needs the language for its tokeniser; give --target-lang")
+        raise UserError("BLEU on tokens needs the language for its tokeniser; give --target-lang")
 
     references = read_lines(reference)
     _check_lines(references, reference, None)
@@ -123,6 +124,7 @@ def score_files(
                 chrf=MetricResult(scores["chrf"][name], *statistics["chrf"][name]),
                 sacrebleu_lines=tuple(lines[name]),
                 paper_bleu=paper_scorer.score(texts[name]) if paper_scorer else None,
+                origin=(origins or {}).get(name),
             )
             for name in names
         ),
@@ -206,7 +208,7 @@ def write_markdown(report: ScoreReport, path: PathLike) -> None:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m rdrop_fairseq.evaluation.score",
         description="Score translations with sacreBLEU and test whether systems differ (paired bootstrap).",
     )

@@ -39,6 +39,8 @@ class SystemResult:
     """What the sacrebleu command prints in text format: signature, score and, for BLEU, its parts."""
     paper_bleu: Optional[PaperBleu] = None
     """Where it was asked for: see :mod:`rdrop_fairseq.evaluation.paper_bleu`."""
+    origin: Optional[str] = None
+    """What the translations were made with, checkpoints and flags, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -92,4 +94,5 @@ def _system_from(content: Dict[str, Any]) -> SystemResult:
         chrf=MetricResult(**content["chrf"]),
         sacrebleu_lines=tuple(content["sacrebleu_lines"]),
         paper_bleu=PaperBleu(*content["paper_bleu"]) if content.get("paper_bleu") else None,
+        origin=content.get("origin"),
     )

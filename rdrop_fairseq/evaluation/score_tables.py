@@ -62,6 +62,7 @@ def _explanations(report: ScoreReport) -> List[str]:
     if report.source_lang and report.target_lang:
         pair = f", {report.source_lang}-{report.target_lang}"
     lines = [f"{report.sentences} sentences{pair}, reference {report.reference}"]
+    lines += [f"{system.name}: {system.origin}" for system in report.systems if system.origin]
     if len(report.systems) > 1:
         lines.append(
             f"p: paired bootstrap test against {report.baseline}; "

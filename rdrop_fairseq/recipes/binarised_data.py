@@ -57,12 +57,27 @@ def vocabulary_size(folder: Path, language: str) -> int:
         return sum(1 for _ in stream) + SPECIAL_SYMBOLS
 
 
-def fingerprint(folder: Path, source_language: str, target_language: str) -> Dict[str, str]:
-    """What tells this data from another's: the dictionaries' contents, and the size of the training data."""
+def sentences_in(folder: Path, split: str, source_language: str, target_language: str) -> int:
+    """How many sentences a split has; 0 where it is not there."""
+    # Not at the top: this takes seconds.
+    from fairseq.data.data_utils import load_indexed_dataset
+
+    files = _split_files(folder, split, source_language, target_language)
+    return len(load_indexed_dataset(str(files[0].with_suffix("")))) if files else 0
+
+
+def dictionary_digests(folder: Path, languages: Tuple[str, str]) -> Dict[str, str]:
+    """What tells the vocabulary of this data from another's."""
     description = {}
-    for language in (source_language, target_language):
+    for language in languages:
         digest = hashlib.sha256(dictionary_path(folder, language).read_bytes()).hexdigest()
         description[f"dictionary of {language}"] = f"{vocabulary_size(folder, language)} symbols ({digest[:12]})"
+    return description
+
+
+def fingerprint(folder: Path, source_language: str, target_language: str) -> Dict[str, str]:
+    """What tells this data from another's: the dictionaries' contents, and the size of the training data."""
+    description = dictionary_digests(folder, (source_language, target_language))
     files = _split_files(folder, "train", source_language, target_language)
     description["training data"] = " ".join(f"{path.name}:{path.stat().st_size}" for path in files)
     return description

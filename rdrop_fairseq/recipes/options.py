@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import List, Sequence, Tuple
 
 from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation.command_line import Parser, positive_number, whole_number
+from rdrop_fairseq.evaluation.command_line import Parser, positive_number, split_words, whole_number
 from rdrop_fairseq.recipes.configuration import Setting
 from rdrop_fairseq.recipes.training_flags import refuse_on_command_line, settings_of_words
 
@@ -19,7 +19,7 @@ def parse_options(words: Sequence[str]) -> Tuple[argparse.Namespace, List[Settin
         UserError: an option lacks its value, has a wrong one, contradicts another, or is set by the script.
     """
     parser = option_parser()
-    own, others = _split(words, parser)
+    own, others = split_words(words, parser)
     options = parser.parse_args(own)
     if options.fp16 and options.bf16:
         raise UserError("--fp16 and --bf16 exclude each other; give one")
@@ -31,25 +31,6 @@ def parse_options(words: Sequence[str]) -> Tuple[argparse.Namespace, List[Settin
     settings = settings_of_words(others)
     refuse_on_command_line(settings)
     return options, settings
-
-
-def _split(words: Sequence[str], parser: argparse.ArgumentParser) -> Tuple[List[str], List[str]]:
-    """Ours and the rest. argparse, left to this itself, takes the value of an unknown option for CONFIG."""
-    own: List[str] = []
-    others: List[str] = []
-    remaining = list(words)
-    if remaining and not remaining[0].startswith("-"):
-        own.append(remaining.pop(0))
-    while remaining:
-        word = remaining.pop(0)
-        action = parser._option_string_actions.get(word.partition("=")[0])  # argparse has no public way to ask
-        if action is None:
-            others.append(word)
-            continue
-        own.append(word)
-        if action.nargs != 0 and "=" not in word and remaining:
-            own.append(remaining.pop(0))
-    return own, others
 
 
 def _check_nodes(options: argparse.Namespace) -> None:

@@ -40,8 +40,8 @@ class LastCheckpoint:
             if embedding is not None and embedding.size(0) != size:
                 raise UserError(
                     f"{self.path} is of another vocabulary: {embedding.size(0)} symbols on the {side}'s side where "
-                    f"{dictionary_path(data, language)} has {size}; choose another folder with --run-dir, or the data "
-                    "it was trained on with --data"
+                    f"{dictionary_path(data, language)} has {size}; choose another run folder, or give the "
+                    "data it was trained on with --data"
                 )
 
     def continue_with(self, processes: int, max_tokens: int) -> Optional[str]:

@@ -226,6 +226,9 @@ def test_bad_files_are_refused(texts, tmp_path, name, message):
         (["--system", "=good"], "the name '' must begin"),
         (["--system", "a=good", "--seed", "0"], "--seed 0: give a number of at least 1"),
         (["--system", "a=good", "--resamples", "0"], "--resamples 0"),
+        (["--system", "a=good", "--resamples", "x"], "argument --resamples: invalid int value: 'x'; see python -m"),
+        (["--system", "a=good", "--paper-bleu"], "BLEU on tokens needs the language for its tokeniser; give --target"),
+        ([], "the following arguments are required: --system"),
     ],
 )
 def test_wrong_arguments_are_refused(texts, monkeypatch, arguments, message):

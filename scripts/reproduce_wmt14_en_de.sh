@@ -15,7 +15,8 @@
 #   --cpu                train and translate on the CPU
 #   --help               this text
 #
-# Every other option, and what follows it, goes to both trainings: --gpus, --max-tokens, --max-update and so on.
+# Every other option goes to both trainings: --gpus, --max-tokens, --max-update and so on; --rdrop-alpha and its like to that
+# of R-Drop alone. The options are checked before the preparation begins.
 # The same command continues after an interruption, and does nothing again that is done.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh

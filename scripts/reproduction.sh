@@ -3,10 +3,8 @@
 
 reproduction_stages=(prepare train-baseline train-rdrop evaluate)
 
-# reproduce "$@": every stage is a script that continues where it was, and does nothing that is done.
-reproduce() {
-    local first=prepare last=evaluate data="" runs="" stage name
-    local prepare_options=() train_options=() evaluate_options=()
+# read_reproduction_options "$@": fills the variables of reproduce.
+read_reproduction_options() {
     while (($# > 0)); do
         if [[ $1 == --*=* ]]; then
             set -- "${1%%=*}" "${1#*=}" "${@:2}"
@@ -16,56 +14,90 @@ reproduce() {
                 usage_of "$0"
                 exit 0
                 ;;
+            --baseline | --dry-run) fail "$1 is for scripts/train.sh alone; this trains the baseline and R-Drop, leave it out" ;;
+            --data | --run-dir) fail "$1 is for scripts/train.sh alone; give --data-dir or --runs-dir" ;;
+            --source-lang | --target-lang) fail "$1 is that of the recipe; leave it out" ;;
+            --raw-dir | --corpus | --table | --vocab-size | --workers | --data-dir | --runs-dir | --average | --stage | \
+                --stop-stage | --rdrop-*)
+                (($# >= 2)) || fail "$1 needs a value; see $0 --help"
+                ;;&
             --cpu)
                 train_options+=("$1")
                 evaluate_options+=("$1")
                 shift
                 continue
                 ;;
-            --raw-dir | --corpus | --table | --vocab-size | --workers | --data-dir | --runs-dir | --average | --stage | --stop-stage)
-                (($# >= 2)) || fail "$1 needs a value; see $0 --help"
-                ;;&
             --raw-dir | --corpus | --table | --vocab-size | --workers) prepare_options+=("$1" "$2") ;;
             --data-dir) data=$2 ;;
             --runs-dir) runs=$2 ;;
-            --average) evaluate_options+=("$1" "$2") ;;
+            --average)
+                [[ $2 =~ ^[1-9][0-9]*$ ]] || fail "--average takes a whole number above 0, not $2"
+                evaluate_options+=("$1" "$2")
+                ;;
             --stage) first=$2 ;;
             --stop-stage) last=$2 ;;
+            --rdrop-*) rdrop_options+=("$1" "$2") ;;
             *)
-                # From here on for the training.
-                train_options+=("$@")
-                break
+                # An option of the training, or its value.
+                train_options+=("$1")
+                shift
+                continue
                 ;;
         esac
         shift 2
     done
-    for stage in "$first" "$last"; do
-        [[ " ${reproduction_stages[*]} " == *" $stage "* ]] \
-            || fail "unknown stage $stage; the stages are ${reproduction_stages[*]}"
+}
+
+# position_of STAGE: its number in reproduction_stages.
+position_of() {
+    local position
+    for position in "${!reproduction_stages[@]}"; do
+        if [[ ${reproduction_stages[position]} == "$1" ]]; then
+            printf '%s' "$position"
+            return
+        fi
     done
+    fail "unknown stage $1; the stages are ${reproduction_stages[*]}"
+}
+
+# train_baseline [OPTION]..., train_rdrop [OPTION]...: with the options given to the trainings.
+train_baseline() {
+    "$repository_root/scripts/train.sh" "$recipe" --baseline --data "$data/bin" --run-dir "$baseline" \
+        "${train_options[@]}" "$@"
+}
+
+train_rdrop() {
+    "$repository_root/scripts/train.sh" "$recipe" --data "$data/bin" --run-dir "$rdrop" "${train_options[@]}" \
+        "${rdrop_options[@]}" "$@"
+}
+
+# reproduce "$@": every stage is a script that continues where it was, and does nothing that is done.
+reproduce() {
+    local first=prepare last=evaluate data="" runs="" first_position last_position position
+    local prepare_options=() train_options=() rdrop_options=() evaluate_options=()
+    read_reproduction_options "$@"
+    first_position=$(position_of "$first")
+    last_position=$(position_of "$last")
+    ((first_position <= last_position)) \
+        || fail "--stop-stage $last comes before --stage $first; the stages are ${reproduction_stages[*]}"
     data=${data:-$repository_root/data/$recipe}
     runs=${runs:-$repository_root/runs}
-    local baseline=$runs/$recipe-baseline rdrop=$runs/$recipe-rdrop running=false
-    for name in "${reproduction_stages[@]}"; do
-        if [[ $name == "$first" ]]; then
-            running=true
-        fi
-        if [[ $running == true ]]; then
-            log "stage $name"
-            case $name in
-                prepare) "$repository_root/scripts/prepare_$recipe.sh" --output-dir "$data" "${prepare_options[@]}" ;;
-                train-baseline)
-                    "$repository_root/scripts/train.sh" "$recipe" --baseline --data "$data/bin" --run-dir "$baseline" \
-                        "${train_options[@]}"
-                    ;;
-                train-rdrop)
-                    "$repository_root/scripts/train.sh" "$recipe" --data "$data/bin" --run-dir "$rdrop" "${train_options[@]}"
-                    ;;
-                evaluate) "$repository_root/scripts/evaluate.sh" "$baseline" "$rdrop" "${evaluate_options[@]}" ;;
-            esac
-        fi
-        if [[ $name == "$last" ]]; then
-            break
-        fi
+    local baseline=$runs/$recipe-baseline rdrop=$runs/$recipe-rdrop
+
+    "$repository_root/scripts/setup.sh"
+    if ((first_position <= 2 && last_position >= 1)); then
+        # A mistake in an option of the trainings would show only when the data are prepared, hours later.
+        log "checking the options of both trainings"
+        train_baseline --dry-run >/dev/null
+        train_rdrop --dry-run >/dev/null
+    fi
+    for ((position = first_position; position <= last_position; position++)); do
+        log "stage ${reproduction_stages[position]}"
+        case ${reproduction_stages[position]} in
+            prepare) "$repository_root/scripts/prepare_$recipe.sh" --output-dir "$data" "${prepare_options[@]}" ;;
+            train-baseline) train_baseline ;;
+            train-rdrop) train_rdrop ;;
+            evaluate) "$repository_root/scripts/evaluate.sh" "$baseline" "$rdrop" "${evaluate_options[@]}" ;;
+        esac
     done
 }

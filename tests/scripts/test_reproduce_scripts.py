@@ -32,7 +32,7 @@ def command(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reproduced")
     return [
         SCRIPTS / "reproduce_wmt14_en_de.sh", "--raw-dir", raw, "--table", table, "--vocab-size", "95", "--cpu",
-        "--average", "2", "--data-dir", folder / "data", "--runs-dir", folder / "runs", *TRAINING,
+        "--data-dir", folder / "data", "--runs-dir", folder / "runs", *TRAINING, "--rdrop-alpha", "1", "--average", "2",
     ]  # fmt: skip
 
 
@@ -77,6 +77,8 @@ def test_from_archives_to_a_comparison(reproduced):
     for variant in ("baseline", "rdrop"):
         run = runs / f"wmt14_en_de-{variant}"
         assert (run / "exit_status").read_text() == "0\n"
+        settings = json.loads((run / "run.json").read_text())["settings"]
+        assert settings.get("--rdrop-alpha") == (None if variant == "baseline" else "1"), "of R-Drop alone"
         scores = json.loads((run / "evaluation" / "scores.json").read_text())
         assert scores["sentences"] == 12 and scores["systems"][0]["name"] == run.name
         command = (run / "evaluation" / "command.txt").read_text()
@@ -105,6 +107,25 @@ def test_stages(command):
     assert "stage evaluate" in result.stderr and "stage train" not in result.stderr
     message = fairseq_tools.last_line(fairseq_tools.run(words[0], "--stage", "training", fails=True).stderr)
     assert "unknown stage training; the stages are prepare" in message
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--baseline"], "--baseline is for scripts/train.sh alone; this trains the baseline and R-Drop, leave it out"),
+        (["--max-update", "5", "--run-dir", "x"], "--run-dir is for scripts/train.sh alone; give --data-dir or --runs"),
+        (["--stage", "evaluate", "--stop-stage", "prepare"], "--stop-stage prepare comes before --stage evaluate"),
+        (["--stage", "train-baseline train-rdrop"], "unknown stage train-baseline train-rdrop; the stages are"),
+        (["--max-update", "5", "--average", "0"], "--average takes a whole number above 0, not 0"),
+        (["--averge", "2"], "--averge is no flag of fairseq-train; leave it out"),
+        (["--rdrop-alfa", "1"], "--rdrop-alfa is no flag of fairseq-train; did you mean --rdrop-alpha?"),
+        (["--max-update", "many"], "--max-update many: invalid int value"),
+    ],
+)
+def test_mistakes_are_found_before_the_preparation(tmp_path, words, message):
+    where = ["--cpu", "--data-dir", tmp_path / "data", "--runs-dir", tmp_path / "runs"]
+    result = fairseq_tools.run(SCRIPTS / "reproduce_wmt14_en_de.sh", *words, *where, fails=True)
+    assert message in fairseq_tools.last_line(result.stderr) and list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.environment import hardware, package_versions, plugin_state
 from rdrop_fairseq.recipes import placement as placements
-from rdrop_fairseq.recipes.binarised_data import check_binarised_data, fingerprint
+from rdrop_fairseq.recipes.binarised_data import check_binarised_data, check_path, fingerprint
 from rdrop_fairseq.recipes.configuration import Configuration, Setting, closest, read_configuration
 from rdrop_fairseq.recipes.fairseq_flags import CheckedFlags, check_generation_flags, check_training_flags
 from rdrop_fairseq.recipes.global_batch import derive_update_freq
@@ -141,6 +141,8 @@ def plan_training(options: argparse.Namespace, command_line: Sequence[Setting]) 
         run_directory = REPOSITORY / "runs" / f"{name}-{variant}"
     else:
         run_directory = options.run_dir.resolve()
+    # Evaluation gives fairseq-generate the path of a checkpoint in it.
+    check_path(run_directory)
     return Training(
         configuration=configuration, variant=variant, data=data, languages=(source, target),
         folder=RunFolder(run_directory), placement=placement, precision=precision,

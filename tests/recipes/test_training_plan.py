@@ -203,6 +203,8 @@ def test_a_path_that_fairseq_would_split(data_bin, tmp_path):
     folder = shutil.copytree(data_bin, tmp_path / "a:b")
     with pytest.raises(UserError, match=f"fairseq takes {folder} for several paths, because of its :; rename"):
         launch.main(["wmt14_en_de", "--cpu", "--data", str(folder), "--run-dir", str(tmp_path / "run")])
+    with pytest.raises(UserError, match="fairseq takes .*/run:2 for several paths"):
+        launch.main(["wmt14_en_de", "--cpu", "--data", str(data_bin), "--run-dir", str(tmp_path / "run:2")])
 
 
 def test_a_configuration_must_not_set_what_the_script_sets(command, tmp_path):

@@ -234,7 +234,8 @@ class EvaluatedRun:
         """
         names = ("scores.json", "scores.md", "comparison.json", "comparison.md")
         for path in (self._origin, self._average, *(self.folder / name for name in names)):
-            if path.exists():
+            # An average that was given as --checkpoint stays.
+            if path.exists() and path.resolve() != self.checkpoints[0].resolve():
                 path.unlink()
         if self.averages:
             os.replace(self._partial_average, self._average)

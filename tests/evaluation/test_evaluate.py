@@ -140,6 +140,8 @@ def test_results_stay_until_new_ones_are_complete(run, parallel_text, monkeypatc
     score(run, parallel_text, "--beam", "2", "--resamples", "20")
     assert json.loads((run / "evaluation" / "scores.json").read_text())["resamples"] == 20
     assert set(contents(run)) == set(before) and contents(run)["translations.txt"] != before["translations.txt"]
+    score(run, parallel_text, "--checkpoint", run / "evaluation" / "average.pt", "--beam", "2")
+    assert contents(run)["average.pt"] == before["average.pt"]
     score(run, parallel_text, "--checkpoint", run / "checkpoints" / "checkpoint_last.pt")
     assert "average.pt" not in contents(run)
     assert '"checkpoint_last.pt; --beam 4 --lenpen 0.6"' in (run / "evaluation" / "scores.json").read_text()

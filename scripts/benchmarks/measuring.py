@@ -14,6 +14,7 @@ import torch
 
 from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.evaluation.command_line import positive_number
 from rdrop_fairseq.evaluation.environment import hardware, package_versions, plugin_state
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -32,13 +33,6 @@ def benchmark_parser(description: str, rounds: Optional[int]) -> argparse.Argume
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="CSV file to write")
     return parser
-
-
-def positive_number(text: str) -> int:
-    """The whole number above 0 that an option was given, for argparse."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
-    return int(text)
 
 
 def check_device(options: argparse.Namespace) -> None:

@@ -1,16 +1,12 @@
 """The archives of a corpus: a table of what they are, downloads that resume, and checks on every run."""
 
-import hashlib
 import shutil
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 
-from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.data.checksums import DIGITS, SUMS, note_sums, noted_sums, sha256_of
 from rdrop_fairseq.data.download import DownloadError, download
 from rdrop_fairseq.errors import UserError
-
-SUMS = "SHA256SUMS"
-_BLOCK = 1 << 20
 
 
 class Archive(NamedTuple):
@@ -56,7 +52,7 @@ def read_table(path: Path) -> Table:
                 archive = Archive(
                     part, None if size == "-" else int(size), None if sha256 == "-" else sha256.lower(), url
                 )
-                if archive.sha256 and len(bytes.fromhex(archive.sha256)) != hashlib.sha256().digest_size:
+                if archive.sha256 and len(bytes.fromhex(archive.sha256)) * 2 != DIGITS:
                     raise ValueError
                 parts.setdefault(part, []).append(archive)
         except ValueError as error:
@@ -98,7 +94,7 @@ def obtain(alternatives: Sequence[Archive], folder: Path, raw_folder: Optional[P
 
 
 def check(path: Path, archive: Archive, folder: Path) -> None:
-    """Compare size and SHA-256 with the table's; where that has none, with the one noted at the first good download.
+    """Compare size and SHA-256 with the table's; where that has none, with the one that :func:`note` took.
 
     Raises:
         UserError: they differ.
@@ -106,38 +102,30 @@ def check(path: Path, archive: Archive, folder: Path) -> None:
     size = path.stat().st_size
     if archive.size is not None and size != archive.size:
         raise _damaged(path, archive, f"{size} bytes and not {archive.size}")
-    digest = sha256_of(path)
-    noted = _noted_sums(folder)
-    expected = archive.sha256 or noted.get(archive.name)
-    if expected and digest != expected:
-        raise _damaged(path, archive, f"SHA-256 {digest} and not {expected}")
-    if not expected:
-        noted[archive.name] = digest
-        with atomic_output(folder / SUMS) as temporary:
-            # The format of the program sha256sum.
-            temporary.write_text("".join(f"{value}  {name}\n" for name, value in sorted(noted.items())))
+    expected = archive.sha256 or noted_sums(folder).get(archive.name)
+    digest = sha256_of(path) if expected else None
+    if digest != expected:
+        # A sum that was noted is that of an archive whose text could be read. The user's may be a newer edition.
+        noted = "" if archive.sha256 else f", or if it is right remove its line from {folder / SUMS}"
+        raise _damaged(path, archive, f"SHA-256 {digest} and not {expected}", noted)
 
 
-def _damaged(path: Path, archive: Archive, what: str) -> UserError:
+def note(parts: Iterable[Sequence[Archive]], folders: Sequence[Path], folder: Path) -> None:
+    """Note in ``folder`` the SHA-256 of the archives that lie in ``folders`` and for which the table has none.
+
+    To be called when their text has been extracted: before, one that is cut off would pass as the right one.
+    """
+    files = {}
+    for alternatives in parts:
+        path = find(alternatives, folders)
+        if path and not next(archive for archive in alternatives if archive.name == path.name).sha256:
+            files[path.name] = path
+    note_sums(folder, files)
+
+
+def _damaged(path: Path, archive: Archive, what: str, or_else: str = "") -> UserError:
     remedy = "run the same command again" if path.name != archive.name else f"remove {path}, or put the right one there"
-    return UserError(f"{archive.name} is damaged or another file: it has {what}; {remedy}")
-
-
-def _noted_sums(folder: Path) -> Dict[str, str]:
-    try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines if line.strip())}
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    return UserError(f"{archive.name} is damaged or another file: it has {what}; {remedy}{or_else}")
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:

@@ -14,7 +14,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 
 from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.data import iwslt
-from rdrop_fairseq.data.archives import Table, check_space, find, obtain, read_table
+from rdrop_fairseq.data.archives import Table, check_space, find, note, obtain, read_table
 from rdrop_fairseq.data.extraction import lines_of_member
 from rdrop_fairseq.data.test_sets import files_of_test_set
 from rdrop_fairseq.errors import UserError
@@ -123,14 +123,14 @@ class RawText:
             )
         self.name, self.corpus = name, CORPORA[name]
         self.archives, self.raw_folder, self.prefixes = archives, raw_folder, list(prefixes)
+        self._folders = [*([raw_folder] if raw_folder else []), archives]
         if self.prefixes and not raw_folder:
             raise UserError("--corpus chooses files of a folder; name the folder with --raw-dir")
         self.table: Table = read_table(table or TABLES / f"{name}.txt")
 
     def get(self) -> None:
         """Have every archive that is needed, checked, downloading those that lie nowhere."""
-        folders = [self.archives, *([self.raw_folder] if self.raw_folder else [])]
-        missing = [them for them in self._needed_parts().values() if not find(them, folders)]
+        missing = [them for them in self._needed_parts().values() if not find(them, self._folders)]
         size = sum(them[0].size or 0 for them in missing)
         check_space(self.archives, size * (1 + EXPANSION), f"{self.name} with its text")
         for part, alternatives in self._needed_parts().items():
@@ -140,9 +140,8 @@ class RawText:
 
     def check(self) -> None:
         """Check the archives that are there."""
-        folders = [self.archives, *([self.raw_folder] if self.raw_folder else [])]
         for part, alternatives in self._needed_parts().items():
-            if find(alternatives, folders):
+            if find(alternatives, self._folders):
                 logger.info(f"{part}: {obtain(alternatives, self.archives, self.raw_folder)} is as it should be")
 
     def extract(self, output: Path) -> None:
@@ -156,6 +155,7 @@ class RawText:
                 self._write(split, self._sources(split), output)
         for split in self.corpus.test_sets:
             self._write(split, [self._test_set(split)], output)
+        note(self._needed_parts().values(), self._folders, self.archives)
 
     def _write(self, split: str, sources: List[Tuple[Tuple[Path, str], Tuple[Path, str]]], output: Path) -> None:
         """Put the pairs of ``sources`` one after the other; each side is (archive or file, name of the member)."""
@@ -204,11 +204,10 @@ class RawText:
             raise UserError(
                 f"no {name} in {self.raw_folder}; --corpus takes the name of two files there, without language"
             )
-        folders = [*([self.raw_folder] if self.raw_folder else []), self.archives]
-        archive = find(self._archives_of(file.part.format(language)), folders)
+        archive = find(self._archives_of(file.part.format(language)), self._folders)
         if not archive:
             raise UserError(
-                f"no {name} and no archive of it in {' or '.join(map(str, folders))}; run the stage download"
+                f"no {name} and no archive of it in {' or '.join(map(str, self._folders))}; run the stage download"
             )
         return archive, name
 

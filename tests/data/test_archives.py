@@ -102,11 +102,22 @@ def test_files_of_the_user_are_checked_and_left_alone(server, tmp_path):
 def test_an_unknown_sum_is_noted_and_holds_from_then_on(server, tmp_path):
     unknown = archive(server, size=None, sha256=None)
     path = archives.obtain([unknown], tmp_path / "archives", None)
+    assert os.listdir(path.parent) == ["a.tgz"], "not before its text could be read"
+    archives.note([[unknown]], [path.parent], path.parent)
     noted = (path.parent / archives.SUMS).read_text()
     assert noted == f"{hashlib.sha256(CONTENT).hexdigest()}  a.tgz\n"
     path.write_bytes(CONTENT[:-1] + b"x")
-    with pytest.raises(UserError, match="it has SHA-256"):
+    with pytest.raises(UserError, match="it has SHA-256 .* or if it is right remove its line from .*SHA256SUMS"):
         archives.obtain([unknown], path.parent, None)
+
+
+@pytest.mark.parametrize("damage", [b"x a.tgz\n", b"\xff\n", b"abcd\n"])
+def test_noted_sums_that_are_damaged(server, tmp_path, damage):
+    archives.note([[archive(server, sha256=None)]], [tmp_path / "served"], tmp_path)
+    with open(tmp_path / archives.SUMS, "ab") as stream:
+        stream.write(damage)
+    with pytest.raises(UserError, match="SHA256SUMS.*remove"):
+        archives.obtain([archive(server, sha256=None)], tmp_path, tmp_path / "served")
 
 
 def test_too_little_disk(tmp_path):

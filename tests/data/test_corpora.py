@@ -120,6 +120,21 @@ def test_archives_that_are_damaged_or_lack_a_member(raw, tmp_path):
         extract("wmt14_en_de", raw, tmp_path, table=unknown)
 
 
+def test_the_right_archive_after_a_damaged_one(raw, tmp_path):
+    """The sum of an archive that is cut off is not noted as the right one."""
+    table = official_archives.iwslt14_de_en(raw)
+    table.write_text("iwslt14 - - http://x/de-en.tgz\n")
+    whole = (raw / "de-en.tgz").read_bytes()
+    (raw / "de-en.tgz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="de-en.tgz is damaged or no archive"):
+        extract("iwslt14_de_en", raw, tmp_path, table=table)
+    (raw / "de-en.tgz").write_bytes(whole)
+    assert len(extract("iwslt14_de_en", raw, tmp_path, table=table)["train.de"]) == 92
+    (raw / "de-en.tgz").write_bytes(whole[:-1] + b"x")
+    with pytest.raises(UserError, match="it has SHA-256"):
+        corpora.RawText("iwslt14_de_en", tmp_path / "archives", raw, table=table).check()
+
+
 def test_mistakes(raw, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="unknown corpus wmt14_en_xx; give one of wmt14_en_de"):
         corpora.RawText("wmt14_en_xx", tmp_path)

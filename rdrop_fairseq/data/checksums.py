@@ -1,0 +1,67 @@
+"""SHA-256 sums of files, noted in a folder so that a later command can tell whether a file is still the same."""
+
+import hashlib
+from pathlib import Path
+from typing import Dict
+
+from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.errors import UserError
+
+SUMS = "SHA256SUMS"
+DIGITS = 2 * hashlib.sha256().digest_size
+_BLOCK = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give an existing, readable file") from error
+    return digest.hexdigest()
+
+
+def noted_sums(folder: Path) -> Dict[str, str]:
+    """The sums noted in ``folder``, by name.
+
+    Raises:
+        UserError: the file that has them is damaged.
+    """
+    path = folder / SUMS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}; remove it") from error
+    sums = {}
+    for number, line in enumerate(lines, start=1):
+        digest, _, name = line.partition("  ")
+        try:
+            if len(bytes.fromhex(digest)) * 2 != DIGITS or not name:
+                raise ValueError
+        except ValueError as error:
+            raise UserError(f"{path}, line {number} is damaged; remove the line") from error
+        sums[name] = digest
+    return sums
+
+
+def note_sums(folder: Path, files: Dict[str, Path]) -> None:
+    """Note the sums of ``files``, by name, in ``folder`` beside those of other names.
+
+    Raises:
+        UserError: a file cannot be read, or ``folder`` not written.
+    """
+    if not files:
+        return
+    sums = {**noted_sums(folder), **{name: sha256_of(path) for name, path in files.items()}}
+    with atomic_output(folder / SUMS) as temporary:
+        # The format of the program sha256sum.
+        temporary.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())), encoding="utf-8")

@@ -17,6 +17,8 @@
 
 # shellcheck source-path=SCRIPTDIR source=stages.sh
 source "$repository_root/scripts/stages.sh"
+# shellcheck source-path=SCRIPTDIR source=preparation_steps.sh
+source "$repository_root/scripts/preparation_steps.sh"
 
 tokenises=false
 tokenizer_flags=()
@@ -46,7 +48,7 @@ read_preparation_options() {
                 exit 0
                 ;;
             --raw-dir | --table | --tokenised-dir | --corpus | --output-dir | --vocab-size | --workers | --stage | --stop-stage)
-                (($# >= 2)) || fail "$1 needs a value; see $0 --help"
+                (($# >= 2)) && [[ -n $2 ]] || fail "$1 needs a value; see $0 --help"
                 case $1 in
                     --raw-dir) raw_directory=$2 ;;
                     --table) archive_table=$2 ;;
@@ -67,20 +69,35 @@ read_preparation_options() {
     for value in "$vocabulary_size" ${workers:+"$workers"}; do
         [[ $value =~ ^[1-9][0-9]*$ ]] || fail "--vocab-size and --workers take a whole number above 0, not $value"
     done
-    for value in "$first_stage" "$last_stage"; do
-        [[ " ${stage_names[*]} " == *" $value "* ]] || fail "unknown stage $value; the stages are ${stage_names[*]}"
-    done
-    for value in "$raw_directory" "$tokenised_directory"; do
-        [[ -z $value || -d $value ]] || fail "no folder $value; give --raw-dir or --tokenised-dir a folder that exists"
-    done
+    first_place=$(place_of "$first_stage")
+    last_place=$(place_of "$last_stage")
+    ((first_place <= last_place)) \
+        || fail "the stage $last_stage comes before $first_stage; the stages are ${stage_names[*]}"
+    output_directory=${output_directory:-$repository_root/data/$recipe}
+    # Where the text was taken from is not needed any more, and may be gone.
+    [[ -z $raw_directory || -d $raw_directory || -e $output_directory/.done/extract ]] \
+        || fail "no folder $raw_directory; give --raw-dir a folder that exists"
+    [[ -z $tokenised_directory || -d $tokenised_directory || -e $output_directory/.done/binarise ]] \
+        || fail "no folder $tokenised_directory; give --tokenised-dir a folder that exists"
     [[ -z $tokenised_directory || $accepts_tokenised == true ]] \
         || fail "--tokenised-dir is for text that this recipe cannot take; give raw text with --raw-dir"
     [[ -z $archive_table || -f $archive_table ]] || fail "no file $archive_table; give --table a table of archives"
-    raw_directory=${raw_directory:+$(cd "$raw_directory" && pwd -P)}
-    tokenised_directory=${tokenised_directory:+$(cd "$tokenised_directory" && pwd -P)}
+    raw_directory=${raw_directory:+$(readlink -m "$raw_directory")}
+    tokenised_directory=${tokenised_directory:+$(readlink -m "$tokenised_directory")}
     archive_table=${archive_table:+$(readlink -f "$archive_table")}
-    output_directory=${output_directory:-$repository_root/data/$recipe}
     workers=${workers:-$(nproc)}
+}
+
+# place_of NAME: where the stage stands among stage_names.
+place_of() {
+    local place
+    for place in "${!stage_names[@]}"; do
+        if [[ ${stage_names[place]} == "$1" ]]; then
+            printf '%s' "$place"
+            return
+        fi
+    done
+    fail "unknown stage $1; the stages are ${stage_names[*]}"
 }
 
 # What makes the data what they are.
@@ -93,147 +110,70 @@ describe_preparation() {
     fi
 }
 
-# within NAME: whether the stage lies between --stage and --stop-stage.
-within() {
-    local position=" ${stage_names[*]} " first last this
-    first=${position%%" $first_stage "*} last=${position%%" $last_stage "*} this=${position%%" $1 "*}
-    ((${#this} >= ${#first} && ${#this} <= ${#last}))
-}
-
-corpora() {
-    local arguments=("$1" "$corpus" --archives "$work_directory/archives" ${raw_directory:+--raw-dir "$raw_directory"}
-        ${archive_table:+--table "$archive_table"} "${@:2}")
-    local prefix
-    for prefix in "${corpus_prefixes[@]}"; do
-        arguments+=(--corpus-prefix "$prefix")
-    done
-    python -m rdrop_fairseq.data.corpora "${arguments[@]}"
-}
-
-# tokenise_from FOLDER SPLIT...: FOLDER/SPLIT.LANGUAGE to tokenised/SPLIT.LANGUAGE, for both languages.
-tokenise_from() {
-    local split language
-    for split in "${@:2}"; do
-        for language in "$source_language" "$target_language"; do
-            python -m rdrop_fairseq.data.moses tokenise --lang "$language" "${tokenizer_flags[@]}" --workers "$workers" \
-                --input "$1/$split.$language" --output "$work_directory/tokenised/$split.$language"
-        done
+# has_results: whether everything is there that the step described last makes.
+has_results() {
+    local result
+    for result in "${step_results[@]}"; do
+        [[ -e $work_directory/$result ]] || return 1
     done
 }
 
-# clean_pairs PREFIX: PREFIX.LANGUAGE to clean/train.LANGUAGE.
-clean_pairs() {
-    python -m rdrop_fairseq.data.cleaning --input "$1" --output "$work_directory/clean/train" \
-        --source-lang "$source_language" --target-lang "$target_language" "${cleaning_flags[@]}" \
-        --report "$work_directory/clean/cleaning.json" >&2
+# forget_lost_results: has the steps done again whose results were removed, and all that follow. Once bin is complete
+# nothing else is needed, and may be removed.
+forget_lost_results() {
+    local step lost=false
+    describe_step binarise
+    if is_done binarise && has_results; then
+        return
+    fi
+    for step in "${steps[@]}"; do
+        describe_step "$step"
+        if [[ $lost == false ]] && is_done "$step" && ! has_results; then
+            log "what was made by $step_title is gone; it is done again, and what follows"
+            [[ -w $marks ]] || fail "$cannot_write"
+            lost=true
+        fi
+        if [[ $lost == true ]]; then
+            rm -f "$marks/$step"
+        fi
+    done
 }
 
-split_off_validation() {
-    python -m rdrop_fairseq.data.iwslt split --input "$work_directory/clean/train" --output "$work_directory/split" \
-        --source-lang "$source_language" --target-lang "$target_language"
-}
-
-# text_of SPLIT: the prefix of the text that is split into sub-words.
-text_of() {
+# check_sources: has the archives, if this is the stage for it, and checks on every run that what is taken from elsewhere
+# is what it should be, unless it was removed when it was not needed any more.
+check_sources() {
     if [[ -n $tokenised_directory ]]; then
-        printf '%s' "$tokenised_directory/$1"
-    elif [[ $cleans_tokens == true && $1 != test ]]; then
-        printf '%s' "$work_directory/split/$1"
-    elif [[ $tokenises == true ]]; then
-        printf '%s' "$work_directory/tokenised/$1"
-    else
-        printf '%s' "$work_directory/raw/$1"
+        if is_done take && [[ -d $tokenised_directory ]]; then
+            tokenised_text check
+        fi
+    elif ! is_done extract && ((first_place == 0)); then
+        log "getting and checking the archives"
+        corpora get
+    elif [[ -z $raw_directory || -d $raw_directory ]]; then
+        corpora check
     fi
 }
 
-learn_subwords() {
-    python -m rdrop_fairseq.data.subwords learn --input "$(text_of train).$source_language" \
-        "$(text_of train).$target_language" --vocab-size "$vocabulary_size" \
-        --model "$work_directory/subwords/sentencepiece.model"
-}
-
-apply_subwords() {
-    local split language
-    for split in train valid test; do
-        for language in "$source_language" "$target_language"; do
-            python -m rdrop_fairseq.data.subwords encode --model "$work_directory/subwords/sentencepiece.model" \
-                --input "$(text_of "$split").$language" --output "$work_directory/subwords/$split.$language" \
-                --workers "$workers"
-        done
-    done
-}
-
-# What fairseq-preprocess makes, and beside it what is needed to give raw text to a model and to score its output.
-binarise() {
-    local bin=$work_directory/bin subwords=$work_directory/subwords
-    rm -rf "$bin" "$bin.partial"
-    quietly "$work_directory/preprocess.log" fairseq-preprocess --joined-dictionary \
-        --source-lang "$source_language" --target-lang "$target_language" --workers "$workers" \
-        --trainpref "$subwords/train" --validpref "$subwords/valid" --testpref "$subwords/test" --destdir "$bin.partial"
-    cp "$subwords/sentencepiece.model" "$bin.partial/"
-    local language name
-    for name in source reference; do
-        language=$source_language
-        if [[ $name == reference ]]; then
-            language=$target_language
-        fi
-        if [[ -n $tokenised_directory ]]; then
-            python -m rdrop_fairseq.data.moses detokenise --lang "$language" --workers "$workers" \
-                --input "$tokenised_directory/test.$language" --output "$bin.partial/$name.$language"
-        else
-            cp "$work_directory/raw/test.$language" "$bin.partial/$name.$language"
-        fi
-    done
-    python -m rdrop_fairseq.data.preparation --output "$bin.partial" --text "$subwords" --recipe "$recipe" \
-        --source-lang "$source_language" --target-lang "$target_language" --vocab-size "$vocabulary_size" \
-        --test-set "$test_set" "${moses_flags[@]}"
-    mv "$bin.partial" "$bin"
-}
-
-# prepare "$@": all stages. The archives that are there are checked on every run.
+# prepare "$@": all stages.
 prepare() {
     read_preparation_options "$@"
     "$repository_root/scripts/setup.sh"
     use_environment
-    open_work_folder "$output_directory" "$(describe_preparation)" --output-dir '.done/extract'
-
-    if [[ -z $tokenised_directory ]]; then
-        if is_done extract; then
-            # Those that nobody has removed since.
-            corpora check
-        elif within download; then
-            log "getting and checking the archives"
-            corpora get
+    open_work_folder "$output_directory" "$(describe_preparation)" --output-dir '.done/*'
+    list_steps
+    forget_lost_results
+    check_sources
+    local step place
+    for step in "${steps[@]}"; do
+        describe_step "$step"
+        place=$(place_of "$step_stage")
+        if ((place < first_place)); then
+            is_done "$step" || fail "the stage $first_stage needs the stage $step_stage; run that first (--stage $step_stage)"
+        elif ((place <= last_place)); then
+            stage "$step" "$step_title" "${step_command[@]}"
         fi
-        if within extract; then
-            stage extract "extracting the text" corpora extract --output "$work_directory/raw"
-        fi
-        if [[ $cleans_tokens == true ]]; then
-            if within tokenise; then
-                stage tokenise "tokenising" tokenise_from "$work_directory/raw" train test
-            fi
-            if within clean; then
-                stage clean "dropping pairs" clean_pairs "$work_directory/tokenised/train"
-                stage split "taking every 23rd pair for validation" split_off_validation
-            fi
-        else
-            if within clean && ((${#cleaning_flags[@]} > 0)); then
-                stage clean "dropping pairs" clean_pairs "$work_directory/raw/train"
-            fi
-            if within tokenise && [[ $tokenises == true ]]; then
-                stage tokenise-train "tokenising the training text" tokenise_from "$work_directory/clean" train
-                stage tokenise-rest "tokenising valid and test" tokenise_from "$work_directory/raw" valid test
-            fi
-        fi
-    fi
-    if within learn; then
-        stage learn "learning $vocabulary_size sub-words" learn_subwords
-    fi
-    if within apply; then
-        stage apply "splitting into sub-words" apply_subwords
-    fi
-    if within binarise; then
-        stage binarise "binarising" binarise
+    done
+    if [[ $last_stage == binarise ]]; then
         log "done: $work_directory/bin"
     fi
 }

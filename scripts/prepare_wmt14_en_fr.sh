@@ -17,6 +17,8 @@
 #   --help               this text
 #
 # The same command continues after an interruption, and does nothing again that is done; archives are checked each time.
+# To do a stage again, and those after it, remove bin/ of the output folder and what the stage made there: raw/, clean/,
+# tokenised/ or subwords/, for example. While bin/ is there, the other folders are not needed and may be removed.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"

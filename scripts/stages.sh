@@ -4,23 +4,31 @@
 #     open_work_folder DIRECTORY SETTINGS OPTION PATTERN
 #     stage NAME "what it does" FUNCTION [ARGUMENT]...
 
+# A relative folder is one of the working directory; and with CDPATH cd would print where it went.
+unset CDPATH
+
 # open_work_folder DIRECTORY SETTINGS OPTION PATTERN: makes the folder, or comes back to it, and keeps others out while
 # this script runs. A folder belongs to one SETTINGS text: with another one it is refused as soon as a file in it
 # matches PATTERN. OPTION is the one that chooses another folder. Sets work_directory, its path, and marks.
 open_work_folder() {
     local directory=$1 settings=$2 option=$3 pattern=$4 difference
+    cannot_write="cannot write to $directory; free space or choose another folder with $option"
     if [[ -d $directory && ! -e $directory/settings.txt && -n $(find "$directory" -mindepth 1 -maxdepth 1 \
         ! -name .lock ! -name .done ! -name .settings.partial -print -quit) ]]; then
         fail "$directory has files that are not of this script; choose another folder with $option"
     fi
+    # One process at a time: two would write to the same files. The descriptor stays open until the script ends.
     # In a subshell first: a redirection that fails would end this shell without a word.
-    if ! { mkdir -p "$directory/.done" && (: >>"$directory/.lock"); } 2>/dev/null; then
-        fail "cannot write to $directory; free space or choose another folder with $option"
+    if { mkdir -p "$directory/.done" && (: >>"$directory/.lock"); } 2>/dev/null; then
+        exec {work_folder_lock}>>"$directory/.lock"
+    elif [[ -r $directory/.lock ]]; then
+        # A folder that cannot be written suffices where nothing is left to do.
+        exec {work_folder_lock}<"$directory/.lock"
+    else
+        fail "$cannot_write"
     fi
     work_directory=$(cd "$directory" && pwd -P)
     marks=$work_directory/.done
-    # One process at a time: two would write to the same files. The descriptor stays open until the script ends.
-    exec {work_folder_lock}>>"$work_directory/.lock"
     flock -n "$work_folder_lock" \
         || fail "another process works in $directory; wait for it, or choose another folder with $option"
     if difference=$(diff "$work_directory/settings.txt" - <<<"$settings" 2>/dev/null); then
@@ -31,9 +39,8 @@ open_work_folder() {
             "choose another folder with $option, or delete it"
     fi
     # Settings with which nothing lasting was made may be changed, so that a mistake can be corrected.
-    rm -f "$marks"/*
-    if ! (printf '%s\n' "$settings" >"$work_directory/.settings.partial") 2>/dev/null; then
-        fail "cannot write to $directory; free space or choose another folder with $option"
+    if ! { rm -f "$marks"/* && (printf '%s\n' "$settings" >"$work_directory/.settings.partial"); } 2>/dev/null; then
+        fail "$cannot_write"
     fi
     mv "$work_directory/.settings.partial" "$work_directory/settings.txt"
 }
@@ -45,6 +52,7 @@ stage() {
         log "$2: done before"
         return
     fi
+    [[ -w $marks ]] || fail "$cannot_write"
     log "$2"
     "${@:3}"
     : >"$mark"
@@ -55,9 +63,11 @@ is_done() {
     [[ -e $marks/$1 ]]
 }
 
-# quietly LOG COMMAND...: runs the command with its output in a file, and shows its last line if it fails.
+# quietly LOG PROGRAM...: runs the program with its output in a file, and shows its last line if it fails. It ends when this
+# script is killed, and does not write on beside the one that is started in its place.
 quietly() {
-    "${@:2}" >"$1" 2>&1 || fail "$2 failed: $(last_line "$1"); the whole message is in $1"
+    python -m rdrop_fairseq.recipes.worker "${@:2}" >"$1" 2>&1 \
+        || fail "$2 failed: $(last_line "$1"); the whole message is in $1"
 }
 
 # last_line FILE: its last line that is not blank.

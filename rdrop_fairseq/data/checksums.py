@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Iterable
 
 from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.errors import UserError
@@ -65,3 +65,20 @@ def note_sums(folder: Path, files: Dict[str, Path]) -> None:
     with atomic_output(folder / SUMS) as temporary:
         # The format of the program sha256sum.
         temporary.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())), encoding="utf-8")
+
+
+def check_unchanged(folder: Path, paths: Iterable[Path]) -> None:
+    """Compare the sums of files with those noted in ``folder`` under their paths, where there are any.
+
+    A file that is gone has served its purpose.
+
+    Raises:
+        UserError: a file is another one by now.
+    """
+    sums = noted_sums(folder)
+    for path in paths:
+        if str(path) in sums and path.exists() and sha256_of(path) != sums[str(path)]:
+            raise UserError(
+                f"{path} has changed since its text was taken; put the earlier file back, or prepare the new one in "
+                "another folder with --output-dir"
+            )

@@ -15,6 +15,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.data import iwslt
 from rdrop_fairseq.data.archives import Table, check_space, find, note, obtain, read_table
+from rdrop_fairseq.data.checksums import check_unchanged, note_sums
 from rdrop_fairseq.data.extraction import lines_of_member
 from rdrop_fairseq.data.test_sets import files_of_test_set
 from rdrop_fairseq.errors import UserError
@@ -139,10 +140,15 @@ class RawText:
             logger.info(f"{split}: {' and '.join(str(path) for path, _ in self._test_set(split))}")
 
     def check(self) -> None:
-        """Check the archives that are there."""
+        """Check the archives that are there, and that no text of ``raw_folder`` changed since it was extracted.
+
+        Raises:
+            UserError: an archive is damaged, or text is another one.
+        """
         for part, alternatives in self._needed_parts().items():
             if find(alternatives, self._folders):
                 logger.info(f"{part}: {obtain(alternatives, self.archives, self.raw_folder)} is as it should be")
+        check_unchanged(self.archives, self._files_of_the_user())
 
     def extract(self, output: Path) -> None:
         """Write train, valid and test (what the corpus has of them) as SPLIT.LANGUAGE to the folder ``output``.
@@ -156,6 +162,7 @@ class RawText:
         for split in self.corpus.test_sets:
             self._write(split, [self._test_set(split)], output)
         note(self._needed_parts().values(), self._folders, self.archives)
+        note_sums(self.archives, {str(path): path for path in self._files_of_the_user()})
 
     def _write(self, split: str, sources: List[Tuple[Tuple[Path, str], Tuple[Path, str]]], output: Path) -> None:
         """Put the pairs of ``sources`` one after the other; each side is (archive or file, name of the member)."""
@@ -189,11 +196,13 @@ class RawText:
 
     def _sources(self, split: str) -> List[Tuple[Tuple[Path, str], Tuple[Path, str]]]:
         """For each file of a split, and each language, the file or archive and the name of the text in it."""
-        if split == "train" and self.prefixes:
-            files = [TextFile("", f"{prefix}.{{}}") for prefix in self.prefixes]
-        else:
-            files = self.corpus.files[split]
+        files = self._files()[split]
         return [tuple(self._source(file, language) for language in self.corpus.languages) for file in files]
+
+    def _files(self) -> Dict[str, List[TextFile]]:
+        """By split: the files of the corpus, or those that were chosen in their place."""
+        chosen = {"train": [TextFile("", f"{prefix}.{{}}") for prefix in self.prefixes]} if self.prefixes else {}
+        return {**self.corpus.files, **chosen}
 
     def _source(self, file: TextFile, language: str) -> Tuple[Path, str]:
         name = file.name.format(language)
@@ -219,6 +228,13 @@ class RawText:
         archives = {archive.name for alternatives in self.table.parts.values() for archive in alternatives}
         paths = [self.raw_folder / candidate for candidate in (name, f"{name}.gz") if candidate not in archives]
         return next((path for path in paths if path.is_file()), None)
+
+    def _files_of_the_user(self) -> List[Path]:
+        """The files of ``raw_folder`` that hold text and are no archives of the table."""
+        files = [file.name for files in self._files().values() for file in files]
+        files += [f"{name}.{{}}" for _, name in self.corpus.test_sets.values()]
+        paths = [self._extracted(name.format(language)) for name in files for language in self.corpus.languages]
+        return [path for path in paths if path]
 
     def _needed_parts(self) -> Dict[str, list]:
         """The parts of the table without which some text is missing, with the archives that have them."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -149,21 +150,112 @@ def test_stages_one_by_one(served, finished, tmp_path):
     assert results(folder) == results(finished["wmt14_en_de"])
 
 
+def test_what_was_removed_is_made_again(served, finished, tmp_path):
+    """Without bin a step whose result is gone, and all that follow; with bin nothing else is needed."""
+    folder = Path(shutil.copytree(finished["multi30k"], tmp_path / "copy"))
+    for lost, titles in (
+        (["bin"], ["binarising"]),
+        (["raw"], []),
+        (["bin", "subwords/train.en"], ["extracting the text", "learning 95", "splitting into", "binarising"]),
+        (["raw", "subwords", "archives"], []),
+        (["bin/dict.de.txt"], ["extracting the text", "learning 95", "splitting into", "binarising"]),
+    ):
+        for name in lost:
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        stderr = fairseq_tools.run(*command("multi30k", served, folder)).stderr
+        for title in ["extracting the text", "learning 95", "splitting into", "binarising"]:
+            done = any(title in line and "before" not in line and "gone" not in line for line in stderr.splitlines())
+            assert done == (title in titles), (lost, title, stderr)
+        assert results(folder) == results(finished["multi30k"])
+
+
+def test_nothing_left_to_do_needs_no_more_than_to_read(served, finished, tmp_path):
+    """The folder may be read-only, and the raw text gone; the names may be relative, whatever CDPATH says."""
+    folder = Path(shutil.copytree(finished["wmt14_en_de"], tmp_path / "copy"))
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    gone = shutil.copytree(served["wmt14_en_de"][2], tmp_path / "text")
+    words = command("wmt14_en_de", served, "copy")[:-2]
+    settings = (folder / "settings.txt").read_text()
+    (folder / "settings.txt").chmod(0o644)
+    (folder / "settings.txt").write_text(settings.replace(str(served["wmt14_en_de"][2]), str(gone)))
+    (folder / "settings.txt").chmod(0o444)
+    if os.getuid() == 0:
+        # Root may write everywhere unless it gives up the right to.
+        words = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", *words]
+    before = {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+    options = {"cwd": tmp_path, "env": {"CDPATH": str(tmp_path)}}
+    assert "is as it should be" in fairseq_tools.run(*words, "--raw-dir", "text", **options).stderr
+    shutil.rmtree(gone)
+    assert "done:" in fairseq_tools.run(*words, "--raw-dir=text", **options).stderr
+    assert {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]} == before
+
+
+def test_text_of_the_user_that_has_changed(served, tmp_path):
+    raw, folder = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    newstests(raw, "de")
+    for language in ("en", "de"):
+        (raw / f"mine.{language}").write_bytes(text(sentences(language, 60, 1)))
+    words = [SCRIPTS / "prepare_wmt14_en_de.sh", "--raw-dir", raw, "--corpus", "mine", "--output-dir", folder]
+    words += ["--stop-stage", "extract"]
+    fairseq_tools.run(*words)
+    fairseq_tools.run(*words)
+    (raw / "mine.en").write_bytes(text(sentences("en", 60, 2)))
+    message = fairseq_tools.last_line(fairseq_tools.run(*words, fails=True).stderr)
+    assert "mine.en has changed since its text was taken" in message
+    shutil.rmtree(folder / "raw")
+    fairseq_tools.run(*words)
+    assert (folder / "raw" / "train.en").read_bytes() == (raw / "mine.en").read_bytes()
+
+
 def test_tokenised_text_is_taken_as_it_is(tmp_path):
+    folder, words = tmp_path / "out", tmp_path / "text"
+    words.mkdir()
+
+    def write(split, language, count):
+        lines = [f"{line.lower()[:-2]} &apos;s {language} ." for line in sentences(language, count, 1)]
+        (words / f"{split}.{language}").write_bytes(text(lines))
+
+    def prepare(*arguments, fails=False):
+        options = ["--tokenised-dir", words, "--output-dir", folder, "--vocab-size", "95", *arguments]
+        result = fairseq_tools.run(SCRIPTS / "prepare_iwslt14_de_en.sh", *options, fails=fails)
+        return fairseq_tools.last_line(result.stderr)
+
     for split, count in (("train", 90), ("valid", 10), ("test", 10)):
         for language in ("de", "en"):
-            path = tmp_path / "text" / f"{split}.{language}"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(
-                text([f"{line.lower()[:-2]} &apos;s {language} ." for line in sentences(language, count, 1)])
-            )
-    folder = tmp_path / "out"
-    fairseq_tools.run(
-        SCRIPTS / "prepare_iwslt14_de_en.sh", "--tokenised-dir", tmp_path / "text", "--output-dir", folder,
-        "--vocab-size", "95",
-    )  # fmt: skip
+            write(split, language, count)
+    write("train", "en", 89)
+    assert "train.de has 90 lines but" in prepare(fails=True)
+    write("train", "en", 90)
+    write("valid", "en", 0)
+    assert "valid.en holds no text" in prepare(fails=True)
+    assert not (folder / "subwords").exists()
+    write("valid", "en", 10)
+    prepare()
     assert json.loads((folder / "bin" / "preparation.json").read_text())["sentences"]["train"] == 90
     assert (folder / "bin" / "reference.en").read_text().splitlines()[0].endswith("'s en.")
+
+    before = results(folder), (folder / "settings.txt").read_text()
+    assert "made with other settings" in prepare("--vocab-size", "100", fails=True)
+    assert "made with other settings" in prepare("--tokenised-dir", tmp_path, fails=True)
+    write("test", "en", 11)
+    assert "test.en has changed since its text was taken" in prepare(fails=True)
+    assert (results(folder), (folder / "settings.txt").read_text()) == before
+    shutil.rmtree(words)
+    prepare()
+
+
+def test_an_archive_is_checked_before_its_text_is_taken(served, tmp_path):
+    """Also where the stage before was left out."""
+    raw = shutil.copytree(served["wmt14_en_de"][1].parent, tmp_path / "raw")
+    newstests(raw, "de")
+    archive = raw / "training-parallel-nc-v9.tgz"
+    archive.write_bytes(archive.read_bytes() + b"x")
+    words = [SCRIPTS / "prepare_wmt14_en_de.sh", "--raw-dir", raw, "--table", raw / "table.txt"]
+    words += ["--output-dir", tmp_path / "out", "--stage", "extract"]
+    assert "is damaged or another file" in fairseq_tools.last_line(fairseq_tools.run(*words, fails=True).stderr)
 
 
 def test_mistakes_end_in_one_line(served, finished, tmp_path):
@@ -180,6 +272,12 @@ def test_mistakes_end_in_one_line(served, finished, tmp_path):
     assert "--tokenised-dir is for text that this recipe cannot take" in last_error(
         "wmt14_en_de", "--tokenised-dir", tmp_path
     )
+    assert "unknown stage extract clean;" in last_error("wmt14_en_de", "--stage", "extract clean")
+    assert "the stage download comes before binarise" in last_error(
+        "wmt14_en_de", "--stage", "binarise", "--stop-stage", "download"
+    )
+    assert "the stage learn needs the stage extract" in last_error("multi30k", "--stage", "learn")
+    assert "--raw-dir needs a value" in last_error("multi30k", "--raw-dir=")
     message = last_error("wmt14_en_de", "--vocab-size", "90", folder=finished["wmt14_en_de"])
     assert "made with other settings" in message and "--output-dir" in message
     # Too many sub-words, then the same folder with a number that suits.

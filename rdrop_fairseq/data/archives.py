@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
+from urllib.parse import urlsplit
 
 from rdrop_fairseq.data.checksums import DIGITS, SUMS, note_sums, noted_sums, sha256_of
 from rdrop_fairseq.data.download import DownloadError, download
@@ -54,6 +55,9 @@ def read_table(path: Path) -> Table:
                 )
                 if archive.sha256 and len(bytes.fromhex(archive.sha256)) * 2 != DIGITS:
                     raise ValueError
+                # A path would be none: what lies in a folder is taken from there by --raw-dir.
+                if not urlsplit(url).scheme or not archive.name:
+                    raise ValueError
                 parts.setdefault(part, []).append(archive)
         except ValueError as error:
             raise UserError(f"{path}, line {number}: give part, bytes, SHA-256 and URL, - for unknown") from error
@@ -78,13 +82,19 @@ def obtain(alternatives: Sequence[Archive], folder: Path, raw_folder: Optional[P
     """
     present = find(alternatives, [raw_folder, folder] if raw_folder else [folder])
     if present:
-        check(present, next(archive for archive in alternatives if archive.name == present.name), folder)
+        fault = find_fault(present, next(it for it in alternatives if it.name == present.name), folder)
+        if fault:
+            raise UserError(
+                f"{present.name} is damaged or another file: it has {fault}; remove {present}, "
+                "or put the right one there"
+            )
         return present
     failures = []
     for archive in alternatives:
         try:
-            download(archive.url, folder / archive.name, archive.size, lambda path, it=archive: check(path, it, folder))
-            return folder / archive.name
+            path = folder / archive.name
+            download(archive.url, path, archive.size, lambda received, it=archive: find_fault(received, it, folder))
+            return path
         except DownloadError as error:
             failures.append(str(error))
     raise UserError(
@@ -93,21 +103,22 @@ def obtain(alternatives: Sequence[Archive], folder: Path, raw_folder: Optional[P
     )
 
 
-def check(path: Path, archive: Archive, folder: Path) -> None:
+def find_fault(path: Path, archive: Archive, folder: Path) -> Optional[str]:
     """Compare size and SHA-256 with the table's; where that has none, with the one that :func:`note` took.
 
-    Raises:
-        UserError: they differ.
+    Returns:
+        What the file has that differs, or None.
     """
     size = path.stat().st_size
     if archive.size is not None and size != archive.size:
-        raise _damaged(path, archive, f"{size} bytes and not {archive.size}")
+        return f"{size} bytes and not {archive.size}"
     expected = archive.sha256 or noted_sums(folder).get(archive.name)
     digest = sha256_of(path) if expected else None
-    if digest != expected:
-        # A sum that was noted is that of an archive whose text could be read. The user's may be a newer edition.
-        noted = "" if archive.sha256 else f", or if it is right remove its line from {folder / SUMS}"
-        raise _damaged(path, archive, f"SHA-256 {digest} and not {expected}", noted)
+    if digest == expected:
+        return None
+    # There may be a newer edition of an archive whose sum is not published.
+    noted = "" if archive.sha256 else f", noted in {folder / SUMS} (remove that line if the file is right)"
+    return f"SHA-256 {digest} and not {expected}{noted}"
 
 
 def note(parts: Iterable[Sequence[Archive]], folders: Sequence[Path], folder: Path) -> None:
@@ -121,11 +132,6 @@ def note(parts: Iterable[Sequence[Archive]], folders: Sequence[Path], folder: Pa
         if path and not next(archive for archive in alternatives if archive.name == path.name).sha256:
             files[path.name] = path
     note_sums(folder, files)
-
-
-def _damaged(path: Path, archive: Archive, what: str, or_else: str = "") -> UserError:
-    remedy = "run the same command again" if path.name != archive.name else f"remove {path}, or put the right one there"
-    return UserError(f"{archive.name} is damaged or another file: it has {what}; {remedy}{or_else}")
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:

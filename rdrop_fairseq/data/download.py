@@ -18,18 +18,19 @@ _SECONDS_BETWEEN_REPORTS = {True: 0.5, False: 15.0}  # on a terminal, in a log
 
 
 class DownloadError(Exception):
-    """A download that could not be finished; the message names URL and cause."""
+    """A download that could not be finished, or sent another file; the message names URL and cause."""
 
 
-def download(url: str, destination: Path, size: Optional[int], check: Callable[[Path], None]) -> None:
-    """Fetch ``url`` into ``destination``, which appears when it is complete and ``check`` has passed.
+def download(url: str, destination: Path, size: Optional[int], find_fault: Callable[[Path], Optional[str]]) -> None:
+    """Fetch ``url`` into ``destination``, which appears when it is complete and ``find_fault`` found none.
 
     What was received before lies in ``destination`` with ``.partial`` added; only the rest is asked for, where the
     server can send it. ``size`` in bytes is that of the whole file, where it is known.
 
     Raises:
-        DownloadError: the server or the network failed; what was received is kept.
-        UserError: ``check`` refused the file, which is removed, or it cannot be written.
+        DownloadError: the server or the network failed, and what was received is kept; or the server has another
+            file, which is removed if that was found out by ``find_fault`` only.
+        UserError: it cannot be written.
     """
     partial = destination.with_name(destination.name + ".partial")
     for attempt in range(ATTEMPTS):
@@ -48,11 +49,10 @@ def download(url: str, destination: Path, size: Optional[int], check: Callable[[
         except OSError as error:
             raise UserError(f"cannot write {partial}: {error.strerror}; free space or choose another folder") from error
         time.sleep(SECONDS_TO_WAIT[min(attempt, len(SECONDS_TO_WAIT) - 1)])
-    try:
-        check(partial)
-    except UserError:
+    fault = find_fault(partial)
+    if fault:
         partial.unlink()
-        raise
+        raise DownloadError(f"{url} is damaged or another file: it has {fault}")
     partial.replace(destination)
 
 
@@ -76,6 +76,8 @@ def _receive(url: str, partial: Path, size: Optional[int]) -> None:
         resumed = start > 0 and response.status == 206
         remaining = response.headers.get("Content-Length")
         total = (start if resumed else 0) + int(remaining) if remaining else size
+        if size is not None and total != size:
+            raise DownloadError(f"{url} is damaged or another file: it has {total} bytes and not {size}")
         with open(partial, "ab" if resumed else "wb") as stream:
             progress = _Progress(url, start if resumed else 0, total)
             while block := response.read(_BLOCK):

@@ -87,6 +87,14 @@ def test_a_wrong_file_gets_no_name(server, tmp_path, wrong):
     assert list((tmp_path / "archives").glob("a.tgz*")) == []
 
 
+def test_a_mirror_is_asked_after_a_wrong_file(server, tmp_path):
+    """A page in place of the archive is told by its size before it is received."""
+    (tmp_path / "served" / "wrong.tgz").write_bytes(b"<html>")
+    alternatives = [archive(server, name="wrong.tgz"), archive(server, size=6, name="wrong.tgz"), archive(server)]
+    path = archives.obtain(alternatives, tmp_path / "archives", None)
+    assert path.name == "a.tgz" and os.listdir(path.parent) == ["a.tgz"] and len(server.requests) == 3
+
+
 def test_files_of_the_user_are_checked_and_left_alone(server, tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -107,7 +115,7 @@ def test_an_unknown_sum_is_noted_and_holds_from_then_on(server, tmp_path):
     noted = (path.parent / archives.SUMS).read_text()
     assert noted == f"{hashlib.sha256(CONTENT).hexdigest()}  a.tgz\n"
     path.write_bytes(CONTENT[:-1] + b"x")
-    with pytest.raises(UserError, match="it has SHA-256 .* or if it is right remove its line from .*SHA256SUMS"):
+    with pytest.raises(UserError, match="it has SHA-256 .*SHA256SUMS .remove that line if the file is right"):
         archives.obtain([unknown], path.parent, None)
 
 
@@ -125,7 +133,9 @@ def test_too_little_disk(tmp_path):
         archives.check_space(tmp_path / "not" / "there", 10**15, "it")
 
 
-@pytest.mark.parametrize("line", ["part 12 -", "part x - http://x/y", "part - abcd http://x/y", "pairs many", ""])
+@pytest.mark.parametrize(
+    "line", ["part 12 -", "part x - http://x/y", "part - abcd http://x/y", "pairs many", "part - - /a/b.tgz", ""]
+)
 def test_a_table_that_is_none(tmp_path, line):
     (tmp_path / "table").write_text(f"# archives\n{line}\n")
     with pytest.raises(UserError, match="table"):

@@ -4,8 +4,9 @@
         --max-length 250 --ratio 1.5 --drop-duplicates --report clean/cleaning.json
 
 Lengths are in words separated by white space. A pair is dropped for the first reason that holds, in this order: a side
-is empty; a side is longer than --max-length; one side is more than --ratio times as long as the other (up to here the
-rules of Moses' clean-corpus-n); the same pair came before.
+is empty, or has nothing but control and format characters, of which tokenising would leave no text; a side is longer
+than --max-length; one side is more than --ratio times as long as the other (up to here the rules of Moses'
+clean-corpus-n); the same pair came before.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import hashlib
 import itertools
 import json
 import tempfile
+import unicodedata
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -40,13 +43,21 @@ class Rules(NamedTuple):
     def reason_to_drop(self, source: str, target: str) -> Optional[str]:
         """The first of ``REASONS`` that holds for a pair by itself, or None."""
         lengths = len(source.split()), len(target.split())
-        if min(lengths) == 0:
+        if min(lengths) == 0 or _is_invisible(source) or _is_invisible(target):
             return "empty"
         if max(lengths) > self.max_length:
             return "too long"
         if max(lengths) > self.ratio * min(lengths):
             return "length ratio"
         return None
+
+
+def _is_invisible(line: str) -> bool:
+    """Whether a line has only white space and characters that do not show, such as a zero-width space."""
+    # Asked first as it is fast, and true of nearly every line.
+    return not line.isprintable() and all(
+        character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in line
+    )
 
 
 def clean(source: PairOfFiles, destination: PairOfFiles, rules: Rules, report: Path) -> Dict[str, object]:
@@ -58,7 +69,7 @@ def clean(source: PairOfFiles, destination: PairOfFiles, rules: Rules, report: P
         The report: pairs ``read``, ``kept``, ``dropped`` by reason, ``examples`` of line numbers from 1, ``rules``.
 
     Raises:
-        UserError: the files differ in their number of lines, are not UTF-8, or no pair is left.
+        UserError: the files differ in their number of lines, are not UTF-8, or no pair is left; the disk is full.
     """
     dropped = dict.fromkeys(REASONS, 0)
     examples: Dict[str, List[int]] = {}
@@ -114,10 +125,10 @@ def _numbered_pairs(files: PairOfFiles) -> Iterator[Tuple[int, Tuple[str, str]]]
 
 def _repeated_pairs(files: PairOfFiles, rules: Rules, folder: Path) -> bytearray:
     """A bit for each line number: whether an earlier line, not dropped for another reason, holds the same pair."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".duplicates.", dir=folder) as parts_folder:
-        parts = [open(Path(parts_folder) / str(part), "w+b") for part in range(PARTS)]
-        try:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".duplicates.", dir=folder) as parts_folder, ExitStack() as stack:
+            parts = [stack.enter_context(open(Path(parts_folder) / str(part), "w+b")) for part in range(PARTS)]
             number = 0
             for number, pair in _numbered_pairs(files):
                 if rules.reason_to_drop(*pair) is None:
@@ -133,10 +144,9 @@ def _repeated_pairs(files: PairOfFiles, rules: Rules, folder: Path) -> bytearray
                         number = int.from_bytes(record[_HASH_SIZE:], "little")
                         repeated[number // 8] |= 1 << number % 8
                     seen.add(digest)
-        finally:
-            for part in parts:
-                part.close()
-    return repeated
+            return repeated
+    except OSError as error:  # of these files: the others' are UserErrors
+        raise UserError(f"cannot write to {folder}: {error.strerror}; free space or choose another folder") from error
 
 
 def _bit(bits: bytearray, number: int) -> bool:

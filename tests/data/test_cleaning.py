@@ -2,6 +2,7 @@
 
 import json
 import random
+import resource
 
 import pytest
 from official_archives import text
@@ -75,6 +76,28 @@ def test_duplicates_as_a_set_finds_them(tmp_path):
     expected = list(dict.fromkeys(pairs))
     assert len(expected) < len(pairs)
     assert [tuple(it) for it in zip(*(path.read_text().split() for path in paths(tmp_path, "out")))] == expected
+
+
+def test_what_does_not_show_is_no_text(tmp_path):
+    """A tokeniser drops control characters, and would leave an empty line of them."""
+    lines = ["\x01", "\u200b", " \x01 \u200b\u2028\xad", "\x85", "\u200bx", "\xa0-\x01", "x"]
+    for other, path in zip((lines, ["y"] * 7), paths(tmp_path, "train")):
+        path.write_bytes(text(other))
+    report = clean(paths(tmp_path, "train"), paths(tmp_path, "out"), Rules(5, 3, False), tmp_path / "report.json")
+    assert report["dropped"]["empty"] == 4 and report["kept"] == 3
+
+
+def test_a_full_disk_ends_in_one_line(files):
+    """Here a limit of the size of files, which fails in the same places."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        for limit in (10, 30):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+            with pytest.raises(UserError, match="cannot write .*; free space or choose another folder"):
+                clean(paths(files, "train"), paths(files / "out", "train"), Rules(5, 1.5, True), files / "report.json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((files / "out").iterdir()) == []
 
 
 def test_sides_are_not_confused(tmp_path):

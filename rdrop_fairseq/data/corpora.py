@@ -10,88 +10,25 @@ import argparse
 import contextlib
 import logging
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.data import iwslt
 from rdrop_fairseq.data.archives import Table, check_space, find, note, obtain, read_table
 from rdrop_fairseq.data.checksums import check_unchanged, note_sums
+from rdrop_fairseq.data.corpus_layouts import CORPORA, TextFile
 from rdrop_fairseq.data.extraction import lines_of_member
+from rdrop_fairseq.data.parallel_text import SPLITS
 from rdrop_fairseq.data.test_sets import files_of_test_set
 from rdrop_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 TABLES = Path(__file__).parent / "archive_tables"
-SPLITS = ("train", "valid", "test")
-# Text is about this many times as large as the archives it comes in.
+# What a preparation takes on disk, all its copies of the text with the binarised data: for a pair of a WMT corpus, and
+# as a multiple of a text. Text is about EXPANSION times as large as the archive, or gzipped file, it comes in.
+BYTES_PER_PAIR = 1600
+COPIES = 6
 EXPANSION = 3
-
-
-class TextFile(NamedTuple):
-    """A file of raw text, ``name`` with the language for ``{}``, and the part of the table of archives that has it."""
-
-    part: str
-    name: str
-
-
-class Corpus(NamedTuple):
-    """A parallel corpus and where its text comes from."""
-
-    languages: Tuple[str, str]
-    files: Dict[str, List[TextFile]]
-    """By split: what is put one after the other."""
-    test_sets: Dict[str, Tuple[str, str]] = {}
-    """By split: the name that sacreBLEU has for it, and that of its files in a folder of raw text."""
-    sentences: Dict[str, Callable[[Iterable[str]], Iterator[str]]] = {}
-    """By split: what turns the lines of a file into sentences, where it holds more than these."""
-
-
-_NEWSTESTS = {"valid": ("wmt13", "newstest2013"), "test": ("wmt14/full", "newstest2014")}
-
-
-def _multi30k(*languages: str) -> Corpus:
-    splits = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
-    return Corpus(languages, {split: [TextFile(f"{name}.{{}}", f"{name}.{{}}")] for split, name in splits.items()})
-
-
-CORPORA = {
-    "wmt14_en_de": Corpus(
-        ("en", "de"),
-        {
-            "train": [
-                TextFile("europarl-v7", "europarl-v7.de-en.{}"),
-                TextFile("commoncrawl", "commoncrawl.de-en.{}"),
-                TextFile("news-commentary-v9", "news-commentary-v9.de-en.{}"),
-            ]
-        },
-        _NEWSTESTS,
-    ),
-    "wmt14_en_fr": Corpus(
-        ("en", "fr"),
-        {
-            "train": [
-                TextFile("europarl-v7", "europarl-v7.fr-en.{}"),
-                TextFile("commoncrawl", "commoncrawl.fr-en.{}"),
-                TextFile("un", "undoc.2000.fr-en.{}"),
-                TextFile("news-commentary-v9", "news-commentary-v9.fr-en.{}"),
-                TextFile("giga-fren", "giga-fren.release2.fixed.{}"),
-            ]
-        },
-        _NEWSTESTS,
-    ),
-    # Validation pairs are taken from the training text, after cleaning.
-    "iwslt14_de_en": Corpus(
-        ("de", "en"),
-        {
-            "train": [TextFile("iwslt14", "train.tags.de-en.{}")],
-            "test": [TextFile("iwslt14", f"IWSLT14.{test}.de-en.{{}}.xml") for test in iwslt.TEST_SETS],
-        },
-        sentences={"train": iwslt.training_sentences, "test": iwslt.test_sentences},
-    ),
-    "multi30k_en_de": _multi30k("en", "de"),
-    "multi30k_en_fr": _multi30k("en", "fr"),
-}
 
 
 class RawText:
@@ -131,9 +68,7 @@ class RawText:
 
     def get(self) -> None:
         """Have every archive that is needed, checked, downloading those that lie nowhere."""
-        missing = [them for them in self._needed_parts().values() if not find(them, self._folders)]
-        size = sum(them[0].size or 0 for them in missing)
-        check_space(self.archives, size * (1 + EXPANSION), f"{self.name} with its text")
+        check_space(self.archives, self._space_needed(), f"{self.name} with its text")
         for part, alternatives in self._needed_parts().items():
             logger.info(f"{part}: {obtain(alternatives, self.archives, self.raw_folder)} is as it should be")
         for split in self.corpus.test_sets:
@@ -181,7 +116,12 @@ class RawText:
                     for count, sentence in enumerate(sentences(lines_of_member(archive, name)), start=1):  # noqa: B007
                         stream.write(sentence + "\n")
                     counts.append(count)
-                if counts[0] != counts[1] or not counts[0]:
+                if not any(counts):
+                    raise UserError(
+                        f"{pair[0][1]} of {pair[0][0]} and {pair[1][1]} of {pair[1][0]} hold no text; give files with "
+                        "one sentence a line"
+                    )
+                if counts[0] != counts[1]:
                     raise UserError(
                         f"{pair[0][1]} of {pair[0][0]} has {counts[0]} lines but {pair[1][1]} of {pair[1][0]} has "
                         f"{counts[1]}; the files of a pair must be aligned line by line"
@@ -229,6 +169,20 @@ class RawText:
         paths = [self.raw_folder / candidate for candidate in (name, f"{name}.gz") if candidate not in archives]
         return next((path for path in paths if path.is_file()), None)
 
+    def _space_needed(self) -> int:
+        """Bytes for the archives to be downloaded and for all that is made of the text."""
+        downloads = texts = 0
+        for alternatives in self._needed_parts().values():
+            present = find(alternatives, self._folders)
+            size = present.stat().st_size if present else alternatives[0].size or 0
+            downloads += 0 if present else size
+            texts += size * EXPANSION
+        if self.table.pairs and not self.prefixes:
+            return downloads + self.table.pairs * BYTES_PER_PAIR
+        for path in self._files_of_the_user():
+            texts += path.stat().st_size * (EXPANSION if path.suffix == ".gz" else 1)
+        return downloads + texts * COPIES
+
     def _files_of_the_user(self) -> List[Path]:
         """The files of ``raw_folder`` that hold text and are no archives of the table."""
         files = [file.name for files in self._files().values() for file in files]
@@ -260,7 +214,10 @@ class RawText:
         extracted = [self._extracted(it) for it in names]
         if None not in extracted:
             return (extracted[0], names[0]), (extracted[1], names[1])
-        source, reference = files_of_test_set(name, *self.corpus.languages)
+        try:
+            source, reference = files_of_test_set(name, *self.corpus.languages)
+        except UserError as error:
+            raise UserError(f"{error}, or give {' and '.join(names)} in a folder with --raw-dir") from error
         return (source, source.name), (reference, reference.name)
 
 

@@ -23,6 +23,7 @@ def lines_of_member(archive: Path, name: str) -> Iterator[str]:
     Raises:
         UserError: the archive is damaged or lacks the member, or the member is not UTF-8.
     """
+    name = PurePosixPath(name).name  # the user's may be in a folder of the raw text
     inside = archive if archive.name == name else archive / name
     try:
         with _open_member(archive, name) as stream:

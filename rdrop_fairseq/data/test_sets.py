@@ -30,6 +30,6 @@ def files_of_test_set(name: str, source_language: str, target_language: str) -> 
         return Path(get_source_file(name, pair)), Path(get_reference_files(name, pair)[0])
     except (Exception, SystemExit) as error:  # sacreBLEU ends the process where the server does not answer
         raise UserError(
-            f"sacreBLEU cannot get test set {name} {pair} ({error or type(error).__name__}); give its text in a "
-            "folder with --raw-dir, or let sacreBLEU download it elsewhere and copy its folder (~/.sacrebleu)"
+            f"sacreBLEU cannot get test set {name} {pair} ({error or type(error).__name__}); let sacreBLEU download it "
+            "elsewhere and copy its folder (~/.sacrebleu)"
         ) from error

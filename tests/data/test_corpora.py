@@ -73,6 +73,40 @@ def test_chosen_files_need_no_archive(raw, tmp_path):
         extract("wmt14_en_de", raw, tmp_path, prefixes=["absent"])
 
 
+def test_chosen_files_in_a_folder_below(raw, tmp_path):
+    newstests(raw, "de")
+    (raw / "below").mkdir()
+    (raw / "below" / "mine.en").write_bytes(text(sentences("en", 7, 3)))
+    (raw / "below" / "mine.de.gz").write_bytes(gzip.compress(text(sentences("de", 7, 3))))
+    assert extract("wmt14_en_de", raw, tmp_path, prefixes=["below/mine"])["train.de"] == sentences("de", 7, 3)
+    (raw / "below" / "mine.en").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="below/mine.en, line 1: not UTF-8"):
+        extract("wmt14_en_de", raw, tmp_path, prefixes=["below/mine"])
+
+
+def test_empty_files(raw, tmp_path):
+    newstests(raw, "de")
+    for language in ("en", "de"):
+        (raw / f"newstest2014.{language}").write_bytes(b"")
+    with pytest.raises(UserError, match="newstest2014.en of .* and newstest2014.de of .* hold no text"):
+        extract("wmt14_en_de", raw, tmp_path, prefixes=["newstest2013"])
+
+
+def test_text_of_the_user_needs_space_as_well(raw, tmp_path, monkeypatch):
+    """For what is made of it; a table that knows the number of pairs tells more than the size of archives."""
+    table = official_archives.wmt14_en_de(raw)
+    newstests(raw, "de")
+    needed = []
+    monkeypatch.setattr(corpora, "check_space", lambda folder, size, what: needed.append(size))
+    corpora.RawText("wmt14_en_de", tmp_path / "archives", raw, table=table).get()
+    corpora.RawText("wmt14_en_de", tmp_path / "archives", raw, prefixes=["newstest2013"]).get()
+    (raw / "newstest2013.en").unlink()
+    size = sum((raw / f"newstest20{name}").stat().st_size for name in ("13.de", "14.de", "14.en"))
+    (raw / "newstest2013.en").write_bytes(b"x" * 10**6)
+    corpora.RawText("wmt14_en_de", tmp_path / "archives", raw, prefixes=["newstest2013"]).get()
+    assert needed[0] == 130 * 1600 and needed[2] >= 6 * (10**6 + size) > needed[1] > 0
+
+
 def test_other_numbers_of_lines(raw, tmp_path):
     newstests(raw, "de")
     (raw / "mine.en").write_bytes(text(sentences("en", 7, 3)))
@@ -144,7 +178,7 @@ def test_mistakes(raw, tmp_path, monkeypatch):
         corpora.RawText("wmt14_en_de", tmp_path, prefixes=["mine"])
 
 
-def test_test_sets_of_sacrebleu(tmp_path, monkeypatch):
+def test_test_sets_of_sacrebleu(raw, tmp_path, monkeypatch):
     from sacrebleu.dataset import DATASETS
 
     from rdrop_fairseq.data.test_sets import files_of_test_set
@@ -158,5 +192,8 @@ def test_test_sets_of_sacrebleu(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "_rawdir", str(tmp_path / "cache" / "raw"))
     # Nobody listens there: the error of the download becomes one line with the remedy.
     monkeypatch.setattr(dataset, "data", ["http://127.0.0.1:9/test-full.tgz"])
-    with pytest.raises(UserError, match="sacreBLEU cannot get test set wmt14/full en-de .*--raw-dir"):
+    with pytest.raises(UserError, match="sacreBLEU cannot get test set wmt14/full en-de .*copy its folder") as error:
         files_of_test_set("wmt14/full", "en", "de")
+    assert "--raw-dir" not in str(error.value), "not every command that asks for a test set has that option"
+    with pytest.raises(UserError, match="or give newstest2014.en and newstest2014.de in a folder with --raw-dir"):
+        corpora.RawText("wmt14_en_de", tmp_path / "archives", raw, prefixes=["x"])._test_set("test")

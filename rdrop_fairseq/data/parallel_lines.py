@@ -46,7 +46,8 @@ def map_lines(
         arguments: what can be pickled.
         source: UTF-8; its lines are those of :func:`rdrop_fairseq.data.parallel_text.read_lines`.
         destination: appears when it is complete.
-        workers: processes; None takes all cores. The output does not depend on it.
+        workers: processes, of which no more are started than there are chunks of lines; None takes all cores. The
+            output does not depend on it.
 
     Returns:
         The number of lines.
@@ -82,9 +83,14 @@ _Result = Tuple[int, int, bytes]  # how many lines, how many bytes they were, an
 def _mapped_chunks(
     make_function: Callable[..., LineFunction], arguments: Tuple, stream: BinaryIO, source: Path, workers: int
 ) -> Iterator[_Result]:
-    if workers == 1:
+    chunks = _chunks(stream)
+    first_chunks = list(itertools.islice(chunks, workers))
+    chunks = itertools.chain(first_chunks, chunks)
+    # A process without a chunk would take longer to start than the others to finish.
+    workers = min(workers, len(first_chunks))
+    if workers <= 1:
         function = make_function(*arguments)
-        for chunk in _chunks(stream):
+        for chunk in chunks:
             yield _map_chunk(function, source, chunk)
         return
     # Forked workers share the modules that are loaded already: a new interpreter would import them again.
@@ -93,7 +99,7 @@ def _mapped_chunks(
     ) as pool:
         waiting: Deque[Future] = collections.deque()
         try:
-            for chunk in _chunks(stream):
+            for chunk in chunks:
                 waiting.append(pool.submit(_map_in_worker, chunk))
                 if len(waiting) >= CHUNKS_PER_WORKER * workers:
                     yield waiting.popleft().result()

@@ -47,7 +47,8 @@ def test_in_order_whatever_the_number_of_workers(many_lines, tmp_path, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_mistakes_leave_no_file(tmp_path, workers):
+def test_mistakes_leave_no_file(tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(parallel_lines, "LINES_PER_CHUNK", 1)
     path = tmp_path / "text"
     path.write_bytes(b"one\ntwo\n\xff\n")
     with pytest.raises(UserError, match="text, line 3: not UTF-8"):
@@ -61,7 +62,25 @@ def test_mistakes_leave_no_file(tmp_path, workers):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_worker_that_is_killed(tmp_path):
+@pytest.mark.parametrize(("lines", "processes"), [(0, 0), (7, 0), (8, 2), (20, 3), (700, 5)])
+def test_no_more_workers_than_work(tmp_path, monkeypatch, lines, processes):
+    monkeypatch.setattr(parallel_lines, "LINES_PER_CHUNK", 7)
+    started = []
+
+    class Pool(parallel_lines.ProcessPoolExecutor):
+        def __init__(self, workers, *arguments):
+            started.append(workers)
+            super().__init__(workers, *arguments)
+
+    monkeypatch.setattr(parallel_lines, "ProcessPoolExecutor", Pool)
+    path = tmp_path / "text"
+    path.write_text("line\n" * lines)
+    assert map_lines(make_reversed, ("",), path, tmp_path / "out", 5) == lines
+    assert sum(started) == processes
+
+
+def test_a_worker_that_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel_lines, "LINES_PER_CHUNK", 1)
     path = tmp_path / "text"
     path.write_text("one\ndie\n")
     with pytest.raises(UserError, match="was killed .*fewer --workers"):

@@ -84,7 +84,7 @@ binarise() {
     lines=$(wc -l <"$subwords/train.$source_language")
     processes=$((workers < lines / 2000 + 1 ? workers : lines / 2000 + 1))
     rm -rf "$bin" "$bin.partial"
-    quietly "$work_directory/preprocess.log" fairseq-preprocess --joined-dictionary \
+    quietly "$work_directory/preprocess.log" python -m rdrop_fairseq.data.binarise --joined-dictionary \
         --source-lang "$source_language" --target-lang "$target_language" --workers "$processes" \
         --trainpref "$subwords/train" --validpref "$subwords/valid" --testpref "$subwords/test" --destdir "$bin.partial"
     cp "$subwords/sentencepiece.model" "$bin.partial/"

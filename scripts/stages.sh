@@ -67,7 +67,7 @@ is_done() {
 # script is killed, and does not write on beside the one that is started in its place.
 quietly() {
     python -m rdrop_fairseq.recipes.worker "${@:2}" >"$1" 2>&1 \
-        || fail "$2 failed: $(last_line "$1"); the whole message is in $1"
+        || fail "$(last_line "$1"); the whole message is in $1"
 }
 
 # last_line FILE: its last line that is not blank.

@@ -1,11 +1,18 @@
 """What scripts/stages.sh gives to the other scripts."""
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 COMMON = Path(__file__).resolve().parents[2] / "scripts" / "common.sh"
 START = f"set -euo pipefail; source '{COMMON}'; source '{COMMON.parent}/stages.sh'; use_environment\n"
+
+
+def wait_for_the_end_of(process, deadline):
+    while process.exists() and "State:\tZ" not in (process / "status").read_text():
+        assert time.monotonic() < deadline, "it goes on"
+        time.sleep(0.05)
 
 
 def test_a_program_ends_with_the_script_that_is_killed(tmp_path):
@@ -19,6 +26,26 @@ def test_a_program_ends_with_the_script_that_is_killed(tmp_path):
     child = Path(f"/proc/{int(log.read_text())}")
     process.kill()
     process.wait()
-    while child.exists() and "State:\tZ" not in (child / "status").read_text():
-        assert time.monotonic() < deadline, "it goes on"
-        time.sleep(0.05)
+    wait_for_the_end_of(child, deadline)
+
+
+_FORKING = """
+import sys, os, time
+from rdrop_fairseq.data import binarise
+import fairseq_cli.preprocess as preprocess
+def cli_main():
+    child = os.fork()
+    print(child or os.getpid(), flush=True)
+    time.sleep(60)
+preprocess.cli_main = cli_main
+binarise.main()
+"""
+
+
+def test_the_processes_of_fairseq_preprocess_end_with_it():
+    process = subprocess.Popen([sys.executable, "-c", _FORKING], stdout=subprocess.PIPE, text=True)
+    # Both say which process the child is: it is certain to have come that far.
+    child = [Path(f"/proc/{int(process.stdout.readline())}") for _ in range(2)][0]
+    process.kill()
+    process.wait()
+    wait_for_the_end_of(child, time.monotonic() + 30)

@@ -35,7 +35,7 @@ from rdrop_fairseq.data import binarise
 import fairseq_cli.preprocess as preprocess
 def cli_main():
     child = os.fork()
-    print(child or os.getpid(), flush=True)
+    os.write(1, f"{child or os.getpid()}\\n".encode())
     time.sleep(60)
 preprocess.cli_main = cli_main
 binarise.main()

@@ -159,7 +159,8 @@ prepare() {
     read_preparation_options "$@"
     "$repository_root/scripts/setup.sh"
     use_environment
-    open_work_folder "$output_directory" "$(describe_preparation)" --output-dir '.done/*'
+    # What was extracted or learnt lasts.
+    open_work_folder "$output_directory" "$(describe_preparation)" --output-dir '.done/[el]*'
     list_steps
     forget_lost_results
     check_sources

@@ -146,6 +146,8 @@ def test_the_number_of_workers_does_not_matter(served, finished, tmp_path):
     words[words.index("--workers") + 1] = "1"
     fairseq_tools.run(*words)
     assert results(tmp_path / "one") == results(finished["wmt14_en_de"])
+    # More than there is work for are not even started.
+    assert "workers=1," in (finished["wmt14_en_de"] / "preprocess.log").read_text()
 
 
 def test_stages_one_by_one(served, finished, tmp_path):
@@ -239,6 +241,7 @@ def test_tokenised_text_is_taken_as_it_is(tmp_path):
     assert "valid.en holds no text" in prepare(fails=True)
     assert not (folder / "subwords").exists()
     write("valid", "en", 10)
+    assert "cannot learn 5000 sub-words" in prepare("--vocab-size", "5000", fails=True)
     prepare()
     assert json.loads((folder / "bin" / "preparation.json").read_text())["sentences"]["train"] == 90
     assert (folder / "bin" / "reference.en").read_text().splitlines()[0].endswith("'s en.")

@@ -44,6 +44,6 @@ def test_hydra_train(data_bin, tmp_path, source):
         # Three passes: 3 cross-entropies and alpha * 3/2 times the mean KL of the pairs.
         expected = 3 * float(entry["nll_loss"]) + 7.5 * float(entry["rdrop_kl_loss"])
         assert float(entry["loss"]) == pytest.approx(expected, rel=0.03)
-    assert "--rdrop-impl reference" in result.stdout
+    assert "R-Drop loss from features and the output projection, implementation reference" in result.stdout
     assert len(fairseq_tools.logged(result.stdout, "valid")) == 1
     assert (tmp_path / "checkpoints" / "checkpoint_last.pt").is_file()

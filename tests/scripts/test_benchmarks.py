@@ -73,7 +73,7 @@ def test_profile(tmp_path):
 @pytest.mark.parametrize(
     ("program", "options", "message"),
     [
-        ("loss_layer.py", ["--rounds", "0"], "0 is no whole number above 0"),
+        ("loss_layer.py", ["--rounds", "0"], "'0' is not a whole number above 0"),
         ("training_update.py", ["--data", "/nowhere"], "no train data and dictionaries"),
         ("training_update.py", ["--dtype", "float16"], "needs --device cuda"),
     ],

@@ -3,12 +3,16 @@
 #
 #     source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 #
-# Sets repository_root, and leaves the working directory alone.
+# Sets repository_root and OMP_WAIT_POLICY, and leaves the working directory alone.
 
 if ((BASH_VERSINFO[0] < 4)); then
     echo "bash ${BASH_VERSION} is too old; install bash 4 or newer and call it by name: bash $0" >&2
     exit 1
 fi
+
+# Threads of OpenMP that wait sleep rather than spin. On free cores this costs nothing that can be measured; on cores with
+# other work it makes an update of a small model twice to fourteen times as fast.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 
 # Physical paths: a virtual environment and an editable install note where they are, and must not note a symlink.
 repository_root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)

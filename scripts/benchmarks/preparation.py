@@ -8,6 +8,7 @@ low for small text. Reading archives and learning come on top.
 """
 
 import argparse
+import shutil
 import subprocess
 import tempfile
 import time
@@ -46,8 +47,12 @@ def make_steps(options: argparse.Namespace, folder: Path) -> Dict[str, Callable[
     command = ["fairseq-preprocess", "--joined-dictionary", "--workers", "1", "--trainpref", str(folder / "subwords")]
     command += ["--source-lang", options.source_lang, "--target-lang", options.target_lang]
     command += ["--destdir", str(folder / "bin")]
-    steps["binarise"] = lambda: subprocess.run(command, check=True, capture_output=True)
-    return steps
+
+    def binarise() -> None:
+        shutil.rmtree(folder / "bin", ignore_errors=True)  # fairseq-preprocess refuses its own earlier dictionary
+        subprocess.run(command, check=True, capture_output=True)
+
+    return {**steps, "binarise": binarise}
 
 
 def main() -> None:

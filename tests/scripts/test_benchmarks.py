@@ -97,7 +97,7 @@ def test_largest_batch(tmp_path):
 
 
 def test_preparation(parallel_text, tmp_path):
-    options = ["--source", parallel_text / "train.en", "--target", parallel_text / "train.de", "--rounds", "1"]
+    options = ["--source", parallel_text / "train.en", "--target", parallel_text / "train.de", "--rounds", "2"]
     options += ["--source-lang", "en", "--target-lang", "de", "--vocab-size", "46"]
     rows = measure("preparation.py", tmp_path / "rows.csv", *options)
     steps = ["clean", "tokenise", "tokenise", "sub-words", "sub-words", "binarise"]

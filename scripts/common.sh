@@ -57,5 +57,7 @@ use_environment() {
     # Entry points lie beside the interpreter in a virtual or conda environment, but not in every container.
     PATH=$(dirname "$environment_python"):$(read_setup_state programs):$PATH
     export PATH
+    # What lies in the working directory must not take the place of a module (Python 3.11 and newer).
+    export PYTHONSAFEPATH=1
     hash -r
 }

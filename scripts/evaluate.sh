@@ -20,6 +20,7 @@
 #   --system NAME=FILE   detokenised text, or the output of fairseq-generate; the first is the baseline
 #   --test-set NAME      the reference of a test set that sacreBLEU has, such as wmt14/full
 #   --lowercase          score lowercased text; --json FILE, --markdown FILE: write the scores there
+#   --detokenise         the translations are tokens of Moses: join them before scoring
 #
 # Every other option goes to fairseq-generate: --beam, --lenpen, --batch-size and so on.
 # The results are in RUN/evaluation: average.pt, translations.txt, scores.json, scores.md. The same command does nothing again

@@ -74,6 +74,8 @@ read_preparation_options() {
     ((first_place <= last_place)) \
         || fail "the stage $last_stage comes before $first_stage; the stages are ${stage_names[*]}"
     output_directory=${output_directory:-$repository_root/data/$recipe}
+    [[ $(readlink -m "$output_directory") != *:* ]] \
+        || fail "fairseq takes $output_directory for several paths, because of its colon; choose another --output-dir"
     # Where the text was taken from is not needed any more, and may be gone.
     [[ -z $raw_directory || -d $raw_directory || -e $output_directory/.done/extract ]] \
         || fail "no folder $raw_directory; give --raw-dir a folder that exists"
@@ -102,8 +104,12 @@ place_of() {
 
 # What makes the data what they are.
 describe_preparation() {
+    local chosen=all
+    if ((${#corpus_prefixes[@]})); then
+        chosen=$(printf ' %q' "${corpus_prefixes[@]}")
+    fi
     printf '%s\n' "recipe $recipe $source_language-$target_language" "sub-words $vocabulary_size" \
-        "raw text ${raw_directory:-downloaded}" "chosen files ${corpus_prefixes[*]:-all}" \
+        "raw text ${raw_directory:-downloaded}" "chosen files ${chosen# }" \
         "tokenised text ${tokenised_directory:-made here}"
     if [[ -n $archive_table ]]; then
         printf 'table of archives %s\n' "$(cksum <"$archive_table")"
@@ -159,8 +165,8 @@ prepare() {
     read_preparation_options "$@"
     "$repository_root/scripts/setup.sh"
     use_environment
-    # What was extracted or learnt lasts.
-    open_work_folder "$output_directory" "$(describe_preparation)" --output-dir '.done/[el]*'
+    # What was extracted or learnt lasts; the number of sub-words can be corrected until they are learnt.
+    open_work_folder "$output_directory" "$(describe_preparation)" --output-dir '.done/[el]*' sub-words learn
     list_steps
     forget_lost_results
     check_sources

@@ -85,12 +85,11 @@ reproduce() {
     local baseline=$runs/$recipe-baseline rdrop=$runs/$recipe-rdrop
 
     "$repository_root/scripts/setup.sh"
-    if ((first_position <= 2 && last_position >= 1)); then
-        # A mistake in an option of the trainings would show only when the data are prepared, hours later.
-        log "checking the options of both trainings"
-        train_baseline --dry-run >/dev/null
-        train_rdrop --dry-run >/dev/null
-    fi
+    # A mistake in an option of the trainings would show only when the data are prepared, hours later, or in other stages
+    # not at all.
+    log "checking the options of both trainings"
+    train_baseline --dry-run >/dev/null
+    train_rdrop --dry-run >/dev/null
     for ((position = first_position; position <= last_position; position++)); do
         log "stage ${reproduction_stages[position]}"
         case ${reproduction_stages[position]} in

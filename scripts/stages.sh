@@ -1,17 +1,18 @@
 # shellcheck shell=bash
 # A work folder, and stages in it that are done once; to be sourced after common.sh.
 #
-#     open_work_folder DIRECTORY SETTINGS OPTION PATTERN
+#     open_work_folder DIRECTORY SETTINGS OPTION PATTERN [LATE STAGE]
 #     stage NAME "what it does" FUNCTION [ARGUMENT]...
 
 # A relative folder is one of the working directory; and with CDPATH cd would print where it went.
 unset CDPATH
 
-# open_work_folder DIRECTORY SETTINGS OPTION PATTERN: makes the folder, or comes back to it, and keeps others out while
+# open_work_folder DIRECTORY SETTINGS OPTION PATTERN [LATE STAGE]: makes the folder, or comes back to it, and keeps others out while
 # this script runs. A folder belongs to one SETTINGS text: with another one it is refused as soon as a file in it
-# matches PATTERN. OPTION is the one that chooses another folder. Sets work_directory, its path, and marks.
+# matches PATTERN; but for the lines that begin with LATE, which matter to STAGE first, and may be changed until that is
+# done. OPTION is the one that chooses another folder. Sets work_directory, its path, and marks.
 open_work_folder() {
-    local directory=$1 settings=$2 option=$3 pattern=$4 difference
+    local directory=$1 settings=$2 option=$3 pattern=$4 late=${5:-} late_stage=${6:-} difference
     cannot_write="cannot write to $directory; free space or choose another folder with $option"
     if [[ -d $directory && ! -e $directory/settings.txt && -n $(find "$directory" -mindepth 1 -maxdepth 1 \
         ! -name .lock ! -name .done ! -name .settings.partial -print -quit) ]]; then
@@ -34,14 +35,23 @@ open_work_folder() {
     if difference=$(diff "$work_directory/settings.txt" - <<<"$settings" 2>/dev/null); then
         return
     fi
+    if [[ -n $late && -e $work_directory/settings.txt && ! -e $marks/$late_stage ]] \
+        && diff <(grep -v "^$late" "$work_directory/settings.txt") <(grep -v "^$late" <<<"$settings") &>/dev/null; then
+        write_settings "$settings"
+        return
+    fi
     if [[ -e $work_directory/settings.txt ]] && compgen -G "$work_directory/$pattern" >/dev/null; then
         fail "$directory was made with other settings ($(grep -m1 '^[<>]' <<<"$difference" | cut -c1-120));" \
             "choose another folder with $option, or delete it"
     fi
     # Settings with which nothing lasting was made may be changed, so that a mistake can be corrected.
-    if ! { rm -f "$marks"/* && (printf '%s\n' "$settings" >"$work_directory/.settings.partial"); } 2>/dev/null; then
-        fail "$cannot_write"
-    fi
+    rm -f "$marks"/* 2>/dev/null || fail "$cannot_write"
+    write_settings "$settings"
+}
+
+# write_settings SETTINGS: notes what the work folder belongs to.
+write_settings() {
+    (printf '%s\n' "$1" >"$work_directory/.settings.partial") 2>/dev/null || fail "$cannot_write"
     mv "$work_directory/.settings.partial" "$work_directory/settings.txt"
 }
 

@@ -22,7 +22,7 @@ from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.text_files import read_text, split_lines
 
 _RECORD = re.compile(r"([STHDP])-(\d+)\t(.*)", re.DOTALL)
-_FINAL = re.compile(r"Generate \S+ with beam=\d+: ")
+_FINAL = re.compile(r"(?:\| )?Generate \S+ with beam=\d+: ")  # with the bar until fairseq 0.9
 _TRANSLATED = re.compile(r"Translated ([\d,]+) sentences \(")
 _INTERACTIVE_END = re.compile(r"Total time: [\d.]+ seconds; translation time")
 
@@ -122,6 +122,11 @@ def parse_generate_output(
             interactive_end = interactive_end or bool(_INTERACTIVE_END.search(line))
 
     if not any(sentence.hypotheses for sentence in sentences.values()):
+        if any(sentence.raw_hypotheses for sentence in sentences.values()):
+            raise UserError(
+                f"{name} has H- lines and no D- lines, as fairseq before 0.10 wrote them; sort the H- lines by number, "
+                "and score their text as a plain file"
+            )
         raise UserError(
             f"{name} has no hypotheses (D- lines); save the whole output of fairseq-generate, made without --quiet"
         )

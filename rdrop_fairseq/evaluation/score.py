@@ -18,6 +18,7 @@ from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
 from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.data.moses import make_detokenise
 from rdrop_fairseq.data.test_sets import files_of_test_set
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.command_line import Parser, parse_named_paths, quiet_libraries
@@ -60,6 +61,7 @@ def score_files(
     lowercase: bool = False,
     paper_bleu: bool = False,
     origins: Optional[Mapping[str, str]] = None,
+    detokenise: bool = False,
 ) -> ScoreReport:
     """Score files of translations against a reference file.
 
@@ -74,6 +76,7 @@ def score_files(
         lowercase: both sides, for BLEU and chrF; the signatures say so.
         paper_bleu: also the scores of :mod:`rdrop_fairseq.evaluation.paper_bleu`, which need ``target_lang``.
         origins: for each name what the translations were made with, noted in the report.
+        detokenise: the translations, not the reference, are tokens of Moses; needs ``target_lang``.
 
     Raises:
         UserError: see :func:`read_hypotheses`; an unknown baseline; a seed or number of resamples below 1.
@@ -90,10 +93,15 @@ def score_files(
         raise UserError(f"--seed {seed}: give a number of at least 1")
     if paper_bleu and not target_lang:
         raise UserError("BLEU on tokens needs the language for its tokeniser; give --target-lang")
+    if detokenise and not target_lang:
+        raise UserError("--detokenise needs the language of the tokens; give --target-lang")
 
     references = read_lines(reference)
     _check_lines(references, reference, None)
     texts = {name: read_hypotheses(path, len(references)) for name, path in systems.items()}
+    if detokenise:
+        join = make_detokenise(target_lang)
+        texts = {name: [join(line) for line in lines] for name, lines in texts.items()}
     metrics = _metrics(references, target_lang, lowercase)
     paper_scorer = PaperScorer(references, target_lang, lowercase) if paper_bleu else None
 
@@ -207,6 +215,15 @@ def write_markdown(report: ScoreReport, path: PathLike) -> None:
         )
 
 
+def _check_outputs(inputs: Sequence[PathLike], *outputs: Optional[str]) -> None:
+    """Refuse an output that would take the place of an input or of the other output."""
+    taken = {Path(path).resolve() for path in inputs}
+    for output in filter(None, outputs):
+        if Path(output).resolve() in taken:
+            raise UserError(f"{output} is read here, or written twice; give --json and --markdown other names")
+        taken.add(Path(output).resolve())
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = Parser(
         prog="python -m rdrop_fairseq.evaluation.score",
@@ -231,6 +248,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument(
         "--paper-bleu", action="store_true", help="also BLEU on tokens and with compounds split, as papers report it"
     )
+    parser.add_argument(
+        "--detokenise", action="store_true", help="the translations are tokens of Moses: join them before scoring"
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the scores there, for the report")
     parser.add_argument("--markdown", metavar="FILE", help="also write a Markdown table there")
     arguments = parser.parse_args(argv)
@@ -241,9 +261,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         if not (arguments.source_lang and arguments.target_lang):
             raise UserError("--test-set needs the language pair; give --source-lang and --target-lang")
         _, reference = files_of_test_set(arguments.test_set, arguments.source_lang, arguments.target_lang)
+    systems = parse_named_paths(arguments.system, "--system")
+    _check_outputs([reference, *systems.values()], arguments.json, arguments.markdown)
     report = score_files(
         reference,
-        parse_named_paths(arguments.system, "--system"),
+        systems,
         baseline=arguments.baseline,
         source_lang=arguments.source_lang,
         target_lang=arguments.target_lang,
@@ -251,6 +273,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         seed=arguments.seed,
         lowercase=arguments.lowercase,
         paper_bleu=arguments.paper_bleu,
+        detokenise=arguments.detokenise,
     )
     if arguments.json:
         write_scores(report, arguments.json)

@@ -38,6 +38,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     folder.check_settings(training.settings)
     if folder.is_complete(training.limits) or _reached_its_limit(training):
         _say(f"{folder.path}: done before; more updates with --max-update or --max-epoch")
+        if placement.node_rank == 0:
+            folder.update_evaluation(training.record(), training.configuration.path)
         return 0
     log = folder.log
     if placement.node_rank == 0:

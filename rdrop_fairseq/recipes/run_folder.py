@@ -123,14 +123,28 @@ class RunFolder:
         """Note what is about to be trained; an exit status from before no longer holds."""
         if self._exit_status.exists():
             self._exit_status.unlink()
-        with atomic_output(self.record) as temporary:
-            temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        with atomic_output(self.path / "config.args") as temporary:
-            shutil.copyfile(configuration, temporary)
+        self._write_record(record, configuration)
         noted = self.commands.read_text(encoding="utf-8").splitlines() if self.commands.exists() else []
         with atomic_output(self.commands) as temporary:
             lines = noted + [command for command in commands if command not in noted]
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def update_evaluation(self, record: Dict[str, Any], configuration: Path) -> None:
+        """Note how a complete run is to be evaluated, which the configuration may have changed since."""
+        earlier = self.read_record()
+        assert earlier is not None
+        if any(earlier.get(name) != record[name] for name in _EVALUATION):
+            self._write_record({**earlier, **{name: record[name] for name in _EVALUATION}}, configuration)
+
+    def _write_record(self, record: Dict[str, Any], configuration: Path) -> None:
+        with atomic_output(self.record) as temporary:
+            temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        with atomic_output(self.path / "config.args") as temporary:
+            shutil.copyfile(configuration, temporary)
+
+
+_EVALUATION = ("average", "checkpoint", "generation")
+"""The entries of the record that say how a run is to be evaluated."""
 
 
 def _differences(there: Dict[str, Any], here: Dict[str, Any]) -> List[str]:

@@ -120,6 +120,7 @@ def plan_training(options: argparse.Namespace, command_line: Sequence[Setting]) 
         raise UserError("--tensorboard needs the package tensorboardX; install it: pip install tensorboardX")
 
     data = (options.data or _default_data(configuration, source, target)).resolve()
+    check_path(data)
     checked = check_training_flags(flags, data)
     limits = _limits(checked)
     check_generation_flags(configuration.generation, data)

@@ -3,6 +3,8 @@
 Outputs of the real commands are read in test_evaluation_of_a_run.py.
 """
 
+import re
+
 import pytest
 
 from rdrop_fairseq.errors import UserError
@@ -48,6 +50,10 @@ def test_order_of_the_corpus_is_restored():
     assert result.references == [f"reference {index}" for index in range(5)]
     assert result.sources == [f"source {index}" for index in range(5)]
     assert result.result_line.startswith("Generate test with beam=5: BLEU4 = 26.80")
+
+
+def test_the_last_line_of_older_fairseq():
+    assert parse_generate_output(output().replace("Generate test", "| Generate test")).hypotheses == SENTENCES
 
 
 def test_best_of_an_nbest_list():
@@ -104,6 +110,7 @@ def test_every_cut_without_references_is_refused():
         (output() + output(), "sentence 3 twice"),
         (output(order=(0,)) + output(order=(0,)), "sentence 0 twice|two runs"),
         ("Generate test with beam=5: BLEU4 = 0.00\n", "has no hypotheses"),
+        (re.sub(r"D-.*\n", "", output()), "has H- lines and no D- lines, as fairseq before 0.10 wrote them"),
         (output().replace("D-2\t-0.5\t", "D-2 -0.5 "), "sentence 2 is incomplete"),
         (output().replace("D-2\t-0.5\t", "D-2\tx\t"), "sentence 2 has a damaged D- line"),
     ],

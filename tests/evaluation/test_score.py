@@ -8,6 +8,7 @@ import re
 import fairseq_tools
 import pytest
 
+from rdrop_fairseq.data.moses import make_tokenise
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation import score, score_report
 
@@ -152,6 +153,21 @@ def test_target_language_chooses_the_tokeniser(tmp_path):
     assert report.systems[0].bleu.score == pytest.approx(bleu["score"], abs=1e-6)
 
 
+def test_tokens_of_moses_score_as_the_text_they_came_from(tmp_path, capsys):
+    reference = write(
+        tmp_path / "reference", ["Das alte Haus, das er kennt, ist groß.", "Kommt sie heute, oder nicht?"]
+    )
+    lines = ["Das alte Haus, das sie kennt, ist alt.", "Kommt er heute, oder kommt er nicht?"]
+    text, tokens = write(tmp_path / "text", lines), write(tmp_path / "tokens", map(make_tokenise("de"), lines))
+    assert tokens.read_bytes() != text.read_bytes()
+    arguments = ["--reference", str(reference), "--resamples", "5", "--target-lang", "de", "--paper-bleu"]
+    printed = []
+    for extra in (["--system", f"a={text}"], ["--system", f"a={tokens}", "--detokenise"]):
+        score.main([*arguments, *extra])
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+
+
 def test_json_and_markdown(texts, tmp_path, capsys):
     arguments = ["--reference", str(texts / "reference.de"), "--resamples", "40", "--seed", "3"]
     arguments += ["--system", f"baseline={texts / 'close'}", "--system", f"R-Drop={texts / 'bad'}"]
@@ -228,6 +244,10 @@ def test_bad_files_are_refused(texts, tmp_path, name, message):
         (["--system", "a=good", "--resamples", "0"], "--resamples 0"),
         (["--system", "a=good", "--resamples", "x"], "argument --resamples: invalid int value: 'x'; see python -m"),
         (["--system", "a=good", "--paper-bleu"], "BLEU on tokens needs the language for its tokeniser; give --target"),
+        (["--system", "a=good", "--detokenise"], "--detokenise needs the language of the tokens; give --target-lang"),
+        (["--system", "a=good", "--markdown", "reference.de"], "reference.de is read here, or written twice"),
+        (["--system", "a=good", "--json", "./good"], "good is read here, or written twice; give --json and --markd"),
+        (["--system", "a=good", "--json", "new", "--markdown", "new"], "new is read here, or written twice"),
         ([], "the following arguments are required: --system"),
     ],
 )

@@ -290,8 +290,26 @@ def test_mistakes_end_in_one_line(served, finished, tmp_path):
     assert "--raw-dir needs a value" in last_error("multi30k", "--raw-dir=")
     message = last_error("wmt14_en_de", "--vocab-size", "90", folder=finished["wmt14_en_de"])
     assert "made with other settings" in message and "--output-dir" in message
-    # Too many sub-words, then the same folder with a number that suits.
-    assert "cannot learn 5000 sub-words" in last_error("multi30k", "--vocab-size", "5000", folder=tmp_path / "few")
+    assert "because of its colon; choose another --output-dir" in last_error("multi30k", folder=tmp_path / "a:b")
+
+
+def test_a_number_of_subwords_can_be_corrected_until_they_are_learnt(served, finished, tmp_path):
+    folder = tmp_path / "corrected"
+    result = fairseq_tools.run(*command("multi30k", served, folder, "--vocab-size", "5000"), fails=True)
+    assert "cannot learn 5000 sub-words" in fairseq_tools.last_line(result.stderr)
+    other_text = command("multi30k", served, folder, "--corpus", "train")
+    assert "made with other settings" in fairseq_tools.last_line(fairseq_tools.run(*other_text, fails=True).stderr)
+    assert "extracting the text: done before" in fairseq_tools.run(*command("multi30k", served, folder)).stderr
+    assert results(folder) == results(finished["multi30k"])
+
+
+def test_names_with_blanks_are_told_from_several_names(tmp_path):
+    noted = []
+    for choice in (["--corpus", "a b"], ["--corpus", "a", "--corpus", "b"]):
+        words = [SCRIPTS / "prepare_wmt14_en_de.sh", "--output-dir", tmp_path / "out", "--raw-dir", tmp_path, *choice]
+        fairseq_tools.run(*words, fails=True)  # there is no text, but what was asked for is noted
+        noted.append((tmp_path / "out" / "settings.txt").read_text())
+    assert noted[0] != noted[1]
 
 
 def test_help_names_every_option():

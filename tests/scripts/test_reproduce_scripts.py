@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -120,12 +121,28 @@ def test_stages(command):
         (["--averge", "2"], "--averge is no flag of fairseq-train; leave it out"),
         (["--rdrop-alfa", "1"], "--rdrop-alfa is no flag of fairseq-train; did you mean --rdrop-alpha?"),
         (["--max-update", "many"], "--max-update many: invalid int value"),
+        (["--stop-stage", "prepare", "--workrs", "2"], "--workrs is no flag of fairseq-train"),
+        (["--stage", "evaluate", "--beam", "9"], "--beam is no flag of fairseq-train"),
     ],
 )
 def test_mistakes_are_found_before_the_preparation(tmp_path, words, message):
     where = ["--cpu", "--data-dir", tmp_path / "data", "--runs-dir", tmp_path / "runs"]
     result = fairseq_tools.run(SCRIPTS / "reproduce_wmt14_en_de.sh", *words, *where, fails=True)
     assert message in fairseq_tools.last_line(result.stderr) and list(tmp_path.iterdir()) == []
+
+
+def test_data_that_fairseq_would_split_are_refused_before_they_are_made(tmp_path):
+    words = ["--cpu", "--data-dir", tmp_path / "a:b", "--runs-dir", tmp_path / "runs"]
+    result = fairseq_tools.run(SCRIPTS / "reproduce_wmt14_en_de.sh", *words, fails=True)
+    assert "for several paths" in fairseq_tools.last_line(result.stderr) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python has PYTHONSAFEPATH from 3.11 on")
+def test_modules_in_the_working_directory_are_not_taken(tmp_path):
+    for name in ("tokenize.py", "rdrop_fairseq.py"):
+        (tmp_path / name).write_text("raise SystemExit('the wrong one')\n")
+    words = ["wmt14_en_de", "--cpu", "--dry-run", "--data", tmp_path / "absent"]
+    assert "fairseq-train" in fairseq_tools.run(SCRIPTS / "train.sh", *words, cwd=tmp_path).stdout
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from rdrop_fairseq.losses.reference import reference_linear_rdrop_loss, referenc
 __all__ = ["IMPLEMENTATIONS", "RDropLossOutput", "chosen_implementation", "linear_rdrop_loss", "rdrop_loss"]
 
 IMPLEMENTATIONS = ("auto", "reference", "fused", "triton")
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def rdrop_loss(
@@ -50,11 +51,12 @@ def rdrop_loss(
             is believed; a wrong number drops tokens or counts padding.
 
     Returns:
-        :class:`RDropLossOutput`; ``loss`` is differentiable with respect to ``logits``.
+        :class:`RDropLossOutput`; ``loss`` is differentiable with respect to ``logits``, twice with "reference" alone.
 
     Raises:
         ValueError: an unknown choice, a value out of range, or shapes that do not fit together. On CUDA a target out
             of range is a device-side assertion, as in torch.
+        RuntimeError: in a backward pass with ``create_graph=True``, unless ``impl`` is "reference".
     """
     objective = Objective(alpha, passes, label_smoothing, ignore_index, kl, ce_passes)
     _check("logits", logits, target, objective, impl, reduction, num_tokens)
@@ -103,6 +105,8 @@ def linear_rdrop_loss(
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"bias must be (V,) = ({weight.size(0)},), got {tuple(bias.shape)}")
     for name, parameter in (("weight", weight), ("bias", bias)):
+        if parameter is not None and not parameter.is_floating_point():
+            raise ValueError(f"{name} must be floating point, got {parameter.dtype}")
         if parameter is not None and parameter.dtype != features.dtype and not autocast_enabled(features.device.type):
             raise ValueError(
                 f"{name} must be of the features' dtype {features.dtype} outside autocast, got {parameter.dtype}"
@@ -151,7 +155,7 @@ def _check(
     """Raise ValueError for an argument that cannot be right, with the values seen."""
     require_choice("impl", impl, IMPLEMENTATIONS)
     require_choice("reduction", reduction, REDUCTION_CHOICES)
-    if target.dim() != 1 or target.is_floating_point():
+    if target.dim() != 1 or target.dtype not in _INTEGERS:
         raise ValueError(f"target must be (N,) of integers, got {tuple(target.shape)} of {target.dtype}")
     if rows.dim() != 2 or rows.size(0) != objective.passes * target.size(0):
         raise ValueError(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from rdrop_fairseq.losses.closed_form import loss_of_chunk, tokens_of
 from rdrop_fairseq.losses.half_precision import (
@@ -68,6 +67,14 @@ def _without_graph(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     if torch.is_grad_enabled():
         return tensors
     return tuple(None if tensor is None else tensor.detach() for tensor in tensors)
+
+
+def _refuse_second_derivatives() -> None:
+    """Raise RuntimeError in a backward pass whose gradient is to be differentiated: the closed form has no graph."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the R-Drop loss in closed form cannot be differentiated twice (create_graph=True); use impl='reference'"
+        )
 
 
 def non_pad_indices(target: Tensor, ignore_index: int, num_tokens: int | None) -> Tensor:
@@ -129,8 +136,8 @@ class _FusedLoss(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_loss, *_):
+        _refuse_second_derivatives()
         gradient, ctx.gradient = ctx.gradient, None
         _, target, _ = saved = ctx.saved_tensors
         if gradient is None:
@@ -182,8 +189,8 @@ class _FusedLinearLoss(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_loss, *_):
+        _refuse_second_derivatives()
         gradients, ctx.gradients = ctx.gradients, None
         token_factors = grad_loss if grad_loss.dim() else None
         if gradients is None:

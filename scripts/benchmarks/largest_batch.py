@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, Optional
 
 from measuring import benchmark_parser, check_device, peak_memory, run_apart, write_rows
-from update_setups import PRESETS, available_variants, make_updates, write_dictionaries
+from update_setups import LONGEST, PRESETS, available_variants, make_updates, write_dictionaries
 
 from rdrop_fairseq.evaluation.command_line import positive_number
 
@@ -57,6 +57,8 @@ def main() -> None:
         "--memory-with", type=positive_number, help="only print the memory in MiB with this --max-tokens"
     )
     options = parser.parse_args()
+    if options.step < LONGEST:
+        parser.error(f"argument --step: {options.step} is less than a sentence has; give at least {LONGEST}")
     check_device(options)
     setting = {"preset": options.preset, "device": options.device, "dtype": options.dtype}
     if options.memory_with:

@@ -339,6 +339,23 @@ def test_first_backward_of_a_retained_graph_leaves_the_second_alone(runner):
         torch.testing.assert_close(leaf.grad, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("from_features", [True, False])
+def test_a_second_derivative_is_refused_not_lost(from_features, reduction):
+    features, weight, _, target = make_case(5, 11, 2)
+    features.requires_grad_()
+    rows = features if from_features else features @ weight.t()
+    loss = linear_rdrop_loss if from_features else rdrop_loss
+    settings = {"reduction": reduction, **({"weight": weight} if from_features else {})}
+    out = loss(rows, target=target, impl="fused", **settings).loss.sum()
+    with pytest.raises(RuntimeError, match="cannot be differentiated twice .*use impl='reference'"):
+        torch.autograd.grad(out, features, create_graph=True)
+    out = loss(rows, target=target, impl="reference", **settings).loss.sum()
+    (gradient,) = torch.autograd.grad(out, features, create_graph=True)
+    gradient.pow(2).sum().backward()
+    assert features.grad.abs().max() > 0
+
+
 def test_only_wanted_gradients_are_made(monkeypatch):
     features, weight, bias, target = make_case(5, 11, 2)
     weight.requires_grad_()
@@ -498,6 +515,11 @@ def test_bad_shapes_name_what_they_saw():
         rdrop_loss(torch.zeros(12, 11, dtype=torch.long), target)
     with pytest.raises(ValueError, match="target"):
         rdrop_loss(torch.zeros(12, 11), target.view(2, 3))
+    for dtype in (torch.complex64, torch.bool):
+        with pytest.raises(ValueError, match="target must be .* of integers"):
+            rdrop_loss(torch.zeros(4, 11), torch.ones(2, dtype=dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(ValueError, match="weight must be floating point"):
+        linear_rdrop_loss(torch.zeros(4, 3), torch.ones(11, 3, dtype=torch.int64), torch.ones(2, dtype=torch.int64))
     for parameters in ((torch.zeros(11, 5).bfloat16(), None), (torch.zeros(11, 5), torch.zeros(11).double())):
         with pytest.raises(ValueError, match="dtype torch.float32 outside autocast, got torch"):
             linear_rdrop_loss(torch.zeros(12, 5), parameters[0], target, parameters[1])

@@ -74,6 +74,7 @@ def test_profile(tmp_path):
     ("program", "options", "message"),
     [
         ("loss_layer.py", ["--rounds", "0"], "'0' is not a whole number above 0"),
+        ("largest_batch.py", ["--memory", "9", "--step", "16"], "16 is less than a sentence has; give at least 32"),
         ("training_update.py", ["--data", "/nowhere"], "no train data and dictionaries"),
         ("training_update.py", ["--dtype", "float16"], "needs --device cuda"),
     ],

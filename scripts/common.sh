@@ -30,6 +30,18 @@ fail() {
     exit 1
 }
 
+# position_of STAGE STAGES...: the number of a stage among all of them, from 0.
+position_of() {
+    local stages=("${@:2}") position
+    for position in "${!stages[@]}"; do
+        if [[ ${stages[position]} == "$1" ]]; then
+            printf '%s' "$position"
+            return
+        fi
+    done
+    fail "unknown stage $1; the stages are ${stages[*]}"
+}
+
 # usage_of FILE: the comment at the head of a script, which is its help text.
 usage_of() {
     sed -n '2,/^[^#]/ { /^#/ s/^# \{0,1\}//p; }' "$1"

@@ -69,8 +69,8 @@ read_preparation_options() {
     for value in "$vocabulary_size" ${workers:+"$workers"}; do
         [[ $value =~ ^[1-9][0-9]*$ ]] || fail "--vocab-size and --workers take a whole number above 0, not $value"
     done
-    first_place=$(place_of "$first_stage")
-    last_place=$(place_of "$last_stage")
+    first_place=$(position_of "$first_stage" "${stage_names[@]}")
+    last_place=$(position_of "$last_stage" "${stage_names[@]}")
     ((first_place <= last_place)) \
         || fail "the stage $last_stage comes before $first_stage; the stages are ${stage_names[*]}"
     output_directory=${output_directory:-$repository_root/data/$recipe}
@@ -88,18 +88,6 @@ read_preparation_options() {
     tokenised_directory=${tokenised_directory:+$(readlink -m "$tokenised_directory")}
     archive_table=${archive_table:+$(readlink -f "$archive_table")}
     workers=${workers:-$(nproc)}
-}
-
-# place_of NAME: where the stage stands among stage_names.
-place_of() {
-    local place
-    for place in "${!stage_names[@]}"; do
-        if [[ ${stage_names[place]} == "$1" ]]; then
-            printf '%s' "$place"
-            return
-        fi
-    done
-    fail "unknown stage $1; the stages are ${stage_names[*]}"
 }
 
 # What makes the data what they are.
@@ -173,7 +161,7 @@ prepare() {
     local step place
     for step in "${steps[@]}"; do
         describe_step "$step"
-        place=$(place_of "$step_stage")
+        place=$(position_of "$step_stage" "${stage_names[@]}")
         if ((place < first_place)); then
             is_done "$step" || fail "the stage $first_stage needs the stage $step_stage; run that first (--stage $step_stage)"
         elif ((place <= last_place)); then

@@ -48,18 +48,6 @@ read_reproduction_options() {
     done
 }
 
-# position_of STAGE: its number in reproduction_stages.
-position_of() {
-    local position
-    for position in "${!reproduction_stages[@]}"; do
-        if [[ ${reproduction_stages[position]} == "$1" ]]; then
-            printf '%s' "$position"
-            return
-        fi
-    done
-    fail "unknown stage $1; the stages are ${reproduction_stages[*]}"
-}
-
 # train_baseline [OPTION]..., train_rdrop [OPTION]...: with the options given to the trainings.
 train_baseline() {
     "$repository_root/scripts/train.sh" "$recipe" --baseline --data "$data/bin" --run-dir "$baseline" \
@@ -76,8 +64,8 @@ reproduce() {
     local first=prepare last=evaluate data="" runs="" first_position last_position position
     local prepare_options=() train_options=() rdrop_options=() evaluate_options=()
     read_reproduction_options "$@"
-    first_position=$(position_of "$first")
-    last_position=$(position_of "$last")
+    first_position=$(position_of "$first" "${reproduction_stages[@]}")
+    last_position=$(position_of "$last" "${reproduction_stages[@]}")
     ((first_position <= last_position)) \
         || fail "--stop-stage $last comes before --stage $first; the stages are ${reproduction_stages[*]}"
     data=${data:-$repository_root/data/$recipe}

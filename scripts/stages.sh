@@ -7,8 +7,8 @@
 # A relative folder is one of the working directory; and with CDPATH cd would print where it went.
 unset CDPATH
 
-# open_work_folder DIRECTORY SETTINGS OPTION PATTERN [LATE STAGE]: makes the folder, or comes back to it, and keeps others out while
-# this script runs. A folder belongs to one SETTINGS text: with another one it is refused as soon as a file in it
+# open_work_folder DIRECTORY SETTINGS OPTION PATTERN [LATE STAGE]: makes the folder, or comes back to it, and keeps others
+# out while this script runs. A folder belongs to one SETTINGS text: with another one it is refused as soon as a file in it
 # matches PATTERN; but for the lines that begin with LATE, which matter to STAGE first, and may be changed until that is
 # done. OPTION is the one that chooses another folder. Sets work_directory, its path, and marks.
 open_work_folder() {

@@ -17,7 +17,7 @@ from rdrop_fairseq.data.preparation import Preparation, read_preparation
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import read_generate_output
-from rdrop_fairseq.evaluation.generation_flags import check_generation_words, join_subwords
+from rdrop_fairseq.evaluation.generation_flags import SUBWORD_MARKS, check_generation_words, join_subwords
 from rdrop_fairseq.evaluation.text_files import read_lines
 from rdrop_fairseq.recipes.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
 from rdrop_fairseq.recipes.resuming import read_last_checkpoint
@@ -36,8 +36,6 @@ _RECORDED = (
     "checkpoint",
     "generation",
 )
-# How words are marked that were split into sub-words, and the --post-process that joins them.
-_SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
 
 
 class EvaluatedRun:
@@ -189,7 +187,7 @@ class EvaluatedRun:
     def _check_whole_words(self) -> None:
         """Refuse data that are split into sub-words, as far as the dictionary tells, if nothing joins them again."""
         lines = dictionary_path(self.data, self.languages[1]).read_text(encoding="utf-8").splitlines()
-        for mark, name in _SUBWORD_MARKS:
+        for mark, name in SUBWORD_MARKS:
             if 10 * sum(mark in line for line in lines) > len(lines):
                 raise UserError(
                     f"the text in {self.data} is split into sub-words, and no preparation.json there says how; give "

@@ -28,9 +28,12 @@ REFUSED = {
     "--system": _OF_SYSTEMS,
     "--test-set": _OF_SYSTEMS,
     "--lowercase": _OF_SYSTEMS,
+    "--detokenise": _OF_SYSTEMS,
     "--json": "is for translations from elsewhere; the scores of a run are in RUN/evaluation/scores.json",
     "--markdown": "is for translations from elsewhere; the scores of a run are in RUN/evaluation/scores.md",
 }
+# How words are marked that were split into sub-words, and the --post-process that joins them.
+SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
 _JOINS_SUBWORDS = ("--bpe", "--post-process", "--remove-bpe")
 
 

@@ -23,6 +23,7 @@ from rdrop_fairseq.data.test_sets import files_of_test_set
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.command_line import Parser, parse_named_paths, quiet_libraries
 from rdrop_fairseq.evaluation.generate_output import is_generate_output, parse_generate_output
+from rdrop_fairseq.evaluation.generation_flags import SUBWORD_MARKS
 from rdrop_fairseq.evaluation.paper_bleu import PaperScorer
 from rdrop_fairseq.evaluation.score_report import MetricResult, ScoreReport, SystemResult, write_scores
 from rdrop_fairseq.evaluation.score_tables import format_markdown, format_table
@@ -199,7 +200,7 @@ def _check_lines(lines: Sequence[str], path: PathLike, expected_sentences: Optio
     with_text = [line for line in lines if line.strip()]
     if not with_text:
         raise UserError(f"{path} has only empty lines; give a file that has text in it")
-    for mark, flag in (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt")):
+    for mark, flag in SUBWORD_MARKS:
         if 2 * sum(mark in line for line in with_text) > len(with_text):
             raise UserError(
                 f"{path} is still split into subwords ({mark.strip()}); generate with --post-process {flag}, "

@@ -1,7 +1,9 @@
 """What the plugin mends in fairseq: safe loading, damaged checkpoints, atomic copies, and two models."""
 
 import argparse
+import contextlib
 import os
+import pickle
 import sys
 
 import numpy
@@ -139,3 +141,33 @@ def test_bf16_does_not_ask_for_a_tpu(data_bin):
         "print(arguments.bf16, arguments.tpu)"
     )
     assert fairseq_tools.run(sys.executable, "-c", code).stdout.split() == ["True", "False"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_process_groups_end_with_what_they_were_for(tmp_path, fails):
+    """Left to the end of the interpreter they abort it now and then; after an error their end could wait for ever."""
+    from fairseq.dataclass.configs import FairseqConfig
+    from fairseq.distributed import utils
+
+    compat.prepare_fairseq()
+    configuration = FairseqConfig()
+    configuration.common.cpu = True
+    distributed = configuration.distributed_training
+    distributed.distributed_init_method = f"file://{tmp_path}/store"
+    distributed.distributed_world_size, distributed.distributed_rank = 1, 0
+    distributed.distributed_backend, distributed.distributed_no_spawn = "gloo", True
+
+    def main(configuration):
+        assert torch.distributed.is_initialized()
+        if fails:
+            raise OverflowError
+
+    try:
+        with pytest.raises(OverflowError) if fails else contextlib.nullcontext():
+            utils.call_main(configuration, main)
+        assert torch.distributed.is_initialized() is fails
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    # fairseq pickles the function by its name, for the processes that it starts itself.
+    assert pickle.loads(pickle.dumps(utils.distributed_main)) is utils.distributed_main

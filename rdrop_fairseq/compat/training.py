@@ -1,4 +1,4 @@
-"""Defects of fairseq that training meets: batches left out in silence, two models, the search for a NaN, bf16."""
+"""Defects of fairseq that training meets: sentences left out in silence, models, NaN, bf16, several processes."""
 
 import contextlib
 import functools
@@ -143,6 +143,29 @@ def let_processes_share_checkpoints() -> None:
             return broadcast(*args, **kwargs)
 
     utils._broadcast_object_slow = broadcast_object
+
+
+def let_processes_part_in_order() -> None:
+    """Have each process of a training, or of a generation, take its process groups down once it is done.
+
+    fairseq leaves them to the end of the interpreter. A thread of gloo that then still holds a tensor aborts the
+    process ("terminate called without an active exception", https://github.com/pytorch/pytorch/issues/190489): now
+    and then a training that was complete ended with a failure. After an error they are left alone, as taking them
+    down may wait for a process that is gone.
+    """
+    from fairseq.distributed import utils
+
+    distributed_main = utils.distributed_main
+    if hasattr(distributed_main, "__wrapped__"):
+        return
+
+    @functools.wraps(distributed_main)
+    def distributed_main_to_the_end(*args, **kwargs):
+        distributed_main(*args, **kwargs)
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+    utils.distributed_main = distributed_main_to_the_end
 
 
 @contextlib.contextmanager

@@ -73,6 +73,9 @@ while (($# > 0)); do
         --save-dir | --task | --criterion | --user-dir | --log-file | --log-format)
             fail "$argument is set by this script; leave it out (--run-dir chooses the folder)"
             ;;
+        --best-checkpoint-metric)
+            fail "$argument is BLEU here, with which both are compared; leave it out, or use scripts/train.sh"
+            ;;
         *)
             if [[ $argument == --arch ]]; then
                 has_architecture=true

@@ -24,6 +24,7 @@ def prepare_fairseq() -> None:
     training.make_adaptive_softmax_differentiable()
     training.let_bf16_train_on_gpus()
     training.let_processes_share_checkpoints()
+    training.count_all_batches_of_an_update()
     training.let_processes_part_in_order()
 
 

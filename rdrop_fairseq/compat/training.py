@@ -145,6 +145,26 @@ def let_processes_share_checkpoints() -> None:
     utils._broadcast_object_slow = broadcast_object
 
 
+def count_all_batches_of_an_update() -> None:
+    """Have several processes divide the gradient of an update by all its tokens.
+
+    With ``--update-freq`` above 1, fairseq takes a process whose last batch is empty, as at the end of an epoch, for
+    one without any: its tokens are not counted, though its gradients are. Empty batches that stand beside others are
+    left out here. Fully sharded parameters need them, as every process has to make the same number of passes.
+    """
+    from fairseq.trainer import Trainer
+
+    train_step = Trainer.train_step
+
+    @functools.wraps(train_step)
+    def train_step_without_empty_batches(self, samples, *args, **kwargs):
+        if not self.is_fsdp:
+            samples = [sample for sample in samples if sample] or samples[:1]
+        return train_step(self, samples, *args, **kwargs)
+
+    Trainer.train_step = train_step_without_empty_batches
+
+
 def let_processes_part_in_order() -> None:
     """Have each process of a training, or of a generation, take its process groups down once it is done.
 

@@ -28,7 +28,7 @@ class Table(NamedTuple):
 
     parts: Dict[str, List[Archive]]
     pairs: Optional[int]
-    """How many sentence pairs all parts together have, where that is published."""
+    """How many pairs of lines all parts together have, empty ones too, where that is known."""
 
 
 def read_table(path: Path) -> Table:

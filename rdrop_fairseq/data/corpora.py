@@ -94,13 +94,21 @@ class RawText:
         for split in SPLITS:
             if split in self.corpus.files:
                 self._write(split, self._sources(split), output)
-        for split in self.corpus.test_sets:
-            self._write(split, [self._test_set(split)], output)
+        for split, test_set in self.corpus.test_sets.items():
+            sentences = self._write(split, [self._test_set(split)], output)
+            if sentences != test_set.sentences:
+                logger.warning(
+                    f"{split} has {sentences:,} sentences and {test_set.name} has {test_set.sentences:,}; scores on it "
+                    "are not those on the published test set"
+                )
         note(self._needed_parts().values(), self._folders, self.archives)
         note_sums(self.archives, {str(path): path for path in self._files_of_the_user()})
 
-    def _write(self, split: str, sources: List[Tuple[Tuple[Path, str], Tuple[Path, str]]], output: Path) -> None:
-        """Put the pairs of ``sources`` one after the other; each side is (archive or file, name of the member)."""
+    def _write(self, split: str, sources: List[Tuple[Tuple[Path, str], Tuple[Path, str]]], output: Path) -> int:
+        """Put the pairs of ``sources`` one after the other; each side is (archive or file, name of the member).
+
+        Returns the number of pairs, whether or not there is text on both sides.
+        """
         total = 0
         paths = [output / f"{split}.{language}" for language in self.corpus.languages]
         sentences = self.corpus.sentences.get(split, iter)
@@ -130,9 +138,10 @@ class RawText:
                 total += counts[0]
             if split == "train" and self.table.pairs not in (None, total) and not self.prefixes:
                 raise UserError(
-                    f"the training text has {total:,} pairs and not {self.table.pairs:,}; an archive is another "
-                    "edition, or give --corpus to train on a part"
+                    f"the training text has {total:,} pairs of lines and not {self.table.pairs:,}; an archive is "
+                    "another edition, or give --corpus to train on a part"
                 )
+        return total
 
     def _sources(self, split: str) -> List[Tuple[Tuple[Path, str], Tuple[Path, str]]]:
         """For each file of a split, and each language, the file or archive and the name of the text in it."""
@@ -186,7 +195,7 @@ class RawText:
     def _files_of_the_user(self) -> List[Path]:
         """The files of ``raw_folder`` that hold text and are no archives of the table."""
         files = [file.name for files in self._files().values() for file in files]
-        files += [f"{name}.{{}}" for _, name in self.corpus.test_sets.values()]
+        files += [f"{test_set.file_name}.{{}}" for test_set in self.corpus.test_sets.values()]
         paths = [self._extracted(name.format(language)) for name in files for language in self.corpus.languages]
         return [path for path in paths if path]
 
@@ -209,13 +218,13 @@ class RawText:
         return self.table.parts[part]
 
     def _test_set(self, split: str) -> Tuple[Tuple[Path, str], Tuple[Path, str]]:
-        name, file_name = self.corpus.test_sets[split]
-        names = [f"{file_name}.{language}" for language in self.corpus.languages]
+        test_set = self.corpus.test_sets[split]
+        names = [f"{test_set.file_name}.{language}" for language in self.corpus.languages]
         extracted = [self._extracted(it) for it in names]
         if None not in extracted:
             return (extracted[0], names[0]), (extracted[1], names[1])
         try:
-            source, reference = files_of_test_set(name, *self.corpus.languages)
+            source, reference = files_of_test_set(test_set.name, *self.corpus.languages)
         except UserError as error:
             raise UserError(f"{error}, or give {' and '.join(names)} in a folder with --raw-dir") from error
         return (source, source.name), (reference, reference.name)

@@ -12,19 +12,30 @@ class TextFile(NamedTuple):
     name: str
 
 
+class TestSet(NamedTuple):
+    """A published test set: its name in sacreBLEU, that of its files in a folder of raw text, and its sentences."""
+
+    name: str
+    file_name: str
+    sentences: int
+
+
 class Corpus(NamedTuple):
     """A parallel corpus and where its text comes from."""
 
     languages: Tuple[str, str]
     files: Dict[str, List[TextFile]]
     """By split: what is put one after the other."""
-    test_sets: Dict[str, Tuple[str, str]] = {}
-    """By split: the name that sacreBLEU has for it, and that of its files in a folder of raw text."""
+    test_sets: Dict[str, TestSet] = {}
+    """By split."""
     sentences: Dict[str, Callable[[Iterable[str]], Iterator[str]]] = {}
     """By split: what turns the lines of a file into sentences, where it holds more than these."""
 
 
-_NEWSTESTS = {"valid": ("wmt13", "newstest2013"), "test": ("wmt14/full", "newstest2014")}
+_NEWSTESTS = {
+    "valid": TestSet("wmt13", "newstest2013", 3000),
+    "test": TestSet("wmt14/full", "newstest2014", 3003),
+}
 
 
 def _multi30k(*languages: str) -> Corpus:

@@ -80,13 +80,21 @@ def _receive(url: str, partial: Path, size: Optional[int]) -> None:
             raise DownloadError(f"{url} is damaged or another file: it has {total} bytes and not {size}")
         with open(partial, "ab" if resumed else "wb") as stream:
             progress = _Progress(url, start if resumed else 0, total)
-            while block := response.read(_BLOCK):
+            while block := _read(response):
                 stream.write(block)
                 progress.advance(len(block))
             progress.finish()
     received = partial.stat().st_size
     if total is not None and received < total:
         raise ConnectionError(f"the connection ended after {received} of {total} bytes")
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """The next bytes; whatever fails here (TLS, no route to the host) is the network, and not the disk."""
+    try:
+        return response.read(_BLOCK)
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
 
 
 class _Progress:

@@ -35,6 +35,7 @@ _SET_BY_OPTION = {
 }
 # What begins so is set by the script too.
 _DISTRIBUTED = "--distributed-"
+_BEST_METRIC, _MAXIMISE = "--best-checkpoint-metric", "--maximize-best-checkpoint-metric"
 PRECISIONS = {"fp16": "--fp16", "bf16": "--bf16"}
 # By their names in fairseq: they change nothing of what is trained, or only how long.
 _WITHOUT_INFLUENCE = {
@@ -84,7 +85,8 @@ def combine(
     Args:
         configuration: the experiment.
         variant: ``"rdrop"`` or ``"baseline"``.
-        command_line: what was given there; --arch replaces the whole section [model].
+        command_line: what was given there; --arch replaces the whole section [model], and another
+            --best-checkpoint-metric is minimised unless --maximize-best-checkpoint-metric comes with it.
         precision: ``"fp16"``, ``"bf16"``, or None for float32, in place of the configuration's.
 
     Raises:
@@ -101,6 +103,10 @@ def combine(
     for setting in (*configured, *command_line):
         settings.pop(setting.flag, None)
         settings[setting.flag] = setting
+    metrics = {setting.value for setting in configured if setting.flag == _BEST_METRIC}
+    if _BEST_METRIC in given and settings[_BEST_METRIC].value not in metrics and _MAXIMISE not in given:
+        # The switch belongs to the configuration's metric, and fairseq has no flag to take it back.
+        settings.pop(_MAXIMISE, None)
     for flag in PRECISIONS.values():
         settings.pop(flag, None)
     if precision is not None:

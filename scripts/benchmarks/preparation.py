@@ -22,7 +22,7 @@ from rdrop_fairseq.data.cleaning import Rules, clean
 from rdrop_fairseq.data.parallel_lines import map_lines
 from rdrop_fairseq.data.parallel_text import check_pair
 
-WMT14_EN_FR_PAIRS = 40_836_715
+WMT14_EN_FR_PAIRS = 40_842_333
 
 
 def make_steps(options: argparse.Namespace, folder: Path) -> Dict[str, Callable[[], None]]:

@@ -1,7 +1,9 @@
 """Two processes give the same updates as one with the same global batch, in fairseq's own float32.
 
-The sums are of the same terms: one process adds the gradients of its two batches, two processes halve and add theirs,
-which loses nothing. So the parameters agree to far more digits than asked for here, to all of them on most machines.
+The sums are of the same terms. With two batches an update, one process adds their gradients, two processes halve and
+add them, which loses nothing: the parameters agree to far more digits than asked for here. With four, the order of the
+sum is another one, which the gradients show in their last digits; and Adam, which divides by their size, makes full
+steps in other directions where a gradient is nothing but such an error.
 """
 
 from pathlib import Path
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.slow
 FIXED_DROPOUT = Path(__file__).parent / "fixed_perturbation"
 SENTENCES = 80
 RELATIVE_ERROR = 1e-6
+RELATIVE_ERROR_OF_PARAMETERS = {1: 1e-6, 2: 1e-3}  # by the --update-freq of two processes
 
 
 def train(data_bin, folder, processes: int, update_freq: int) -> dict:
@@ -27,7 +30,7 @@ def train(data_bin, folder, processes: int, update_freq: int) -> dict:
         *placement.launcher, "fairseq-train", data_bin, "--user-dir", FIXED_DROPOUT, *placement.fairseq_flags,
         "--task", "rdrop_translation", "--criterion", RDROP, "--rdrop-alpha", "5", "--label-smoothing", "0.1",
         "--arch", "transformer_with_fixed_dropout", *fairseq_tools.TINY_TRANSFORMER[2:], "--share-all-embeddings",
-        "--dropout", "0", "--attention-dropout", "0", "--optimizer", "adam", "--lr", "0.01", "--max-tokens", "70",
+        "--dropout", "0", "--attention-dropout", "0", "--optimizer", "adam", "--lr", "0.01", "--max-tokens", "90",
         "--update-freq", update_freq, "--max-epoch", "1", "--required-batch-size-multiple", "1", "--num-workers", "0",
         "--source-lang", "en", "--target-lang", "de", "--save-dir", folder, "--save-interval-updates", "1",
         "--log-format", "json", "--log-interval", "1",
@@ -42,14 +45,20 @@ def train(data_bin, folder, processes: int, update_freq: int) -> dict:
     }
 
 
-@pytest.fixture(scope="module")
-def one_process(data_bin, tmp_path_factory):
-    return train(data_bin, tmp_path_factory.mktemp("one"), processes=1, update_freq=2)
+@pytest.fixture(scope="module", params=[1, 2])
+def update_freq(request) -> int:
+    """Of two processes. With 2, the last update of the epoch gives the second one a batch and an empty one."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def two_processes(data_bin, tmp_path_factory):
-    return train(data_bin, tmp_path_factory.mktemp("two"), processes=2, update_freq=1)
+def one_process(data_bin, tmp_path_factory, update_freq):
+    return train(data_bin, tmp_path_factory.mktemp("one"), processes=1, update_freq=2 * update_freq)
+
+
+@pytest.fixture(scope="module")
+def two_processes(data_bin, tmp_path_factory, update_freq):
+    return train(data_bin, tmp_path_factory.mktemp("two"), processes=2, update_freq=update_freq)
 
 
 def flat(tensors) -> torch.Tensor:
@@ -85,17 +94,18 @@ def test_first_gradient(one_process, two_processes):
     assert relative_error(adam_average(two_processes[1], "exp_avg"), gradient, gradient) < RELATIVE_ERROR
 
 
-def test_parameters_after_every_update(one_process, two_processes):
-    """Relative to how far the last updates moved them; the epoch ends on a batch for one of the processes alone."""
+def test_parameters_after_every_update(one_process, two_processes, update_freq):
+    """Relative to how far the last updates moved them; the second process ends the epoch on an empty batch."""
     last = len(one_process["log"])
-    assert last >= 4 and len(two_processes["log"]) == last
+    assert last * update_freq == 4 and len(two_processes["log"]) == last
     movement = parameters(one_process[last]) - parameters(one_process[1])
     for number in range(1, last + 1):
         expected = parameters(one_process[number])
-        assert relative_error(parameters(two_processes[number]), expected, movement) < RELATIVE_ERROR
-    second_moment = adam_average(one_process[last], "exp_avg_sq")
-    error = relative_error(adam_average(two_processes[last], "exp_avg_sq"), second_moment, second_moment)
-    assert error < RELATIVE_ERROR
+        error = relative_error(parameters(two_processes[number]), expected, movement)
+        assert error < RELATIVE_ERROR_OF_PARAMETERS[update_freq]
+    for name in ("exp_avg", "exp_avg_sq"):
+        average = adam_average(one_process[last], name)
+        assert relative_error(adam_average(two_processes[last], name), average, average) < RELATIVE_ERROR
 
 
 def test_every_sentence_is_counted_once(one_process, two_processes, parallel_text):

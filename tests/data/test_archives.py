@@ -1,7 +1,10 @@
 """Downloads that are cut off and continued, and archives that are not what they should be."""
 
+import errno
 import hashlib
+import http.client
 import os
+import ssl
 
 import pytest
 from official_archives import Server
@@ -41,6 +44,22 @@ def test_a_connection_that_ends_is_continued(server, tmp_path):
     path = archives.obtain([archive(server)], tmp_path / "archives", None)
     assert path.read_bytes() == CONTENT
     assert server.requests == [("/a.tgz", None), ("/a.tgz", "bytes=12345-")]
+
+
+@pytest.mark.parametrize("error", [ssl.SSLError("bad record"), OSError(errno.EHOSTUNREACH, "No route to host")])
+def test_an_error_of_the_network_is_none_of_the_disk(server, tmp_path, monkeypatch, error):
+    """Whatever reading from the server raises: it is tried again, from where it was."""
+    read = http.client.HTTPResponse.read
+    failures = [error]
+
+    def read_or_fail(response, *arguments):
+        if failures and response.status == 200:
+            raise failures.pop()
+        return read(response, *arguments)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", read_or_fail)
+    path = archives.obtain([archive(server)], tmp_path / "archives", None)
+    assert path.read_bytes() == CONTENT and len(server.requests) == 2 and not failures
 
 
 def test_a_later_command_continues(server, tmp_path):

@@ -121,8 +121,32 @@ def test_another_edition_of_an_archive(raw, tmp_path):
     table = official_archives.wmt14_en_de(raw)
     newstests(raw, "de")
     table.write_text(table.read_text().replace("pairs 130", "pairs 131"))
-    with pytest.raises(UserError, match="has 130 pairs and not 131"):
+    with pytest.raises(UserError, match="has 130 pairs of lines and not 131"):
         extract("wmt14_en_de", raw, tmp_path, table=table)
+
+
+def test_lines_without_text_count(raw, tmp_path):
+    """The table's total is of lines: in the official archives some are empty, which only cleaning drops."""
+    table = official_archives.wmt14_en_de(raw)
+    newstests(raw, "de")
+    lines = text(sentences("de", 60, 1)).splitlines(keepends=True)
+    (raw / "europarl-v7.de-en.de").write_bytes(b"".join([*lines[:10], b"\n", *lines[11:]]))
+    (raw / "europarl-v7.de-en.en").write_bytes(text(sentences("en", 60, 1)))
+    train = extract("wmt14_en_de", raw, tmp_path, table=table)["train.de"]
+    assert len(train) == 130 and train[10] == ""
+
+
+def test_another_edition_of_a_test_set(raw, tmp_path, caplog, monkeypatch):
+    """It is used, as it may be wanted, with a warning: its scores are no published ones."""
+    table = official_archives.wmt14_en_de(raw)
+    newstests(raw, "de")
+    edition = corpora.CORPORA["wmt14_en_de"].test_sets
+    monkeypatch.setitem(edition, "valid", edition["valid"]._replace(sentences=10))
+    with caplog.at_level("WARNING"):
+        extract("wmt14_en_de", raw, tmp_path, table=table)
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        "test has 12 sentences and wmt14/full has 3,003"
+    ]
 
 
 def test_invalid_utf8_is_refused_by_line(raw, tmp_path):

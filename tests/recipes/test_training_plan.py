@@ -89,6 +89,16 @@ def test_options_of_fairseq_win(command):
     assert value(words, "--arch") == "transformer_iwslt_de_en" and "--encoder-embed-dim" not in words
 
 
+def test_another_best_metric_is_minimised(command):
+    """The switch to maximise belongs to the configuration's metric, and fairseq has no flag to take it back."""
+    switch = "--maximize-best-checkpoint-metric"
+    words = command("multi30k_en_de", "--best-checkpoint-metric", "nll_loss")
+    assert value(words, "--best-checkpoint-metric") == "nll_loss" and switch not in words
+    assert switch in command("multi30k_en_de", switch, "--best-checkpoint-metric", "accuracy")
+    assert switch in command("multi30k_en_de", "--best-checkpoint-metric=bleu")
+    assert switch in command("multi30k_en_de")
+
+
 def test_tensorboard(command, tmp_path):
     words = command("wmt14_en_de", "--tensorboard")
     assert value(words, "--tensorboard-logdir") == str(tmp_path / "run" / "tensorboard")

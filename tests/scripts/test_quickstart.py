@@ -83,6 +83,7 @@ def test_mistakes_end_in_one_line(parallel_text, tmp_path):
     assert "no folder" in last_error("--data", tmp_path / "absent")
     assert "--vocab-size is many" in last_error("--vocab-size", "many")
     assert "--save-dir is set by this script" in last_error("--save-dir", tmp_path)
+    assert "--best-checkpoint-metric is BLEU here" in last_error("--best-checkpoint-metric", "loss")
     assert "--data needs a value" in last_error("--data")
     assert "give --data for en-fr" in last_error("--target-lang", "fr", "--run-dir", run_folder)
     (tmp_path / "file").write_text("in the way")

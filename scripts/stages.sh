@@ -12,7 +12,7 @@ unset CDPATH
 # matches PATTERN; but for the lines that begin with LATE, which matter to STAGE first, and may be changed until that is
 # done. OPTION is the one that chooses another folder. Sets work_directory, its path, and marks.
 open_work_folder() {
-    local directory=$1 settings=$2 option=$3 pattern=$4 late=${5:-} late_stage=${6:-} difference
+    local directory=$1 settings=$2 option=$3 pattern=$4 late=${5:-} late_stage=${6:-} difference message status=0
     cannot_write="cannot write to $directory; free space or choose another folder with $option"
     if [[ -d $directory && ! -e $directory/settings.txt && -n $(find "$directory" -mindepth 1 -maxdepth 1 \
         ! -name .lock ! -name .done ! -name .settings.partial -print -quit) ]]; then
@@ -30,8 +30,15 @@ open_work_folder() {
     fi
     work_directory=$(cd "$directory" && pwd -P)
     marks=$work_directory/.done
-    flock -n "$work_folder_lock" \
-        || fail "another process works in $directory; wait for it, or choose another folder with $option"
+    message=$(flock -n "$work_folder_lock" 2>&1) || status=$?
+    # With -n, 1 stands for a lock that another process holds, and any other status for a lock that does not work: some
+    # file systems have none (Lustre without the mount option flock), and some systems no flock(1).
+    if ((status == 1)); then
+        fail "another process works in $directory; wait for it, or choose another folder with $option"
+    elif ((status)); then
+        log "warning: cannot lock $directory (flock${message##*flock}): nothing keeps a second process out of this folder;" \
+            "do not start one"
+    fi
     if difference=$(diff "$work_directory/settings.txt" - <<<"$settings" 2>/dev/null); then
         return
     fi

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import read_generate_output
 from rdrop_fairseq.evaluation.generation_flags import SUBWORD_MARKS, check_generation_words, join_subwords
 from rdrop_fairseq.evaluation.text_files import read_lines
+from rdrop_fairseq.folder_lock import lock_folder
 from rdrop_fairseq.recipes.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
 from rdrop_fairseq.recipes.resuming import read_last_checkpoint
 from rdrop_fairseq.recipes.run_folder import RunFolder
@@ -115,19 +115,16 @@ class EvaluatedRun:
         Raises:
             UserError: one is there already, or the folder cannot be written.
         """
+        descriptor = lock_folder(
+            self.folder,
+            "evaluate.sh",
+            f"another process evaluates {self.path}; wait for it",
+            f"evaluate a copy of {self.path}",
+        )
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            stream = open(self.folder / ".lock", "a")  # noqa: SIM115, closed below
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {self.folder}: {error.strerror}; free space, or evaluate a copy of {self.path}"
-            ) from error
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(f"another process evaluates {self.path}; wait for it") from error
             yield
+        finally:
+            os.close(descriptor)
 
     def has_translations(self) -> bool:
         """Whether the translations that are there are whole, and those of these checkpoints, data and flags."""

@@ -1,14 +1,13 @@
 """A run's folder: which settings it belongs to, what is done in it, and who works in it."""
 
-import fcntl
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from rdrop_fairseq.atomic_files import atomic_output
 from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.folder_lock import lock_folder
 
 # More of these continues a run; all other settings are part of what a run is.
 LIMITS = ("max_update", "max_epoch", "stop_time_hours")
@@ -36,19 +35,12 @@ class RunFolder:
         Raises:
             UserError: another process holds it, or the folder cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {self.path}: {error.strerror}; free space or choose another folder with --run-dir"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"another process trains in {self.path}; wait for it, or choose another folder with --run-dir"
-            ) from error
+        self._lock = lock_folder(
+            self.path,
+            "train.sh",
+            f"another process trains in {self.path}; wait for it, or choose another folder with --run-dir",
+            "choose another folder with --run-dir",
+        )
         return self._lock
 
     def read_record(self) -> Optional[Dict[str, Any]]:

@@ -1,5 +1,6 @@
 """What scripts/stages.sh gives to the other scripts."""
 
+import fcntl
 import subprocess
 import sys
 import time
@@ -49,3 +50,28 @@ def test_the_processes_of_fairseq_preprocess_end_with_it():
     process.kill()
     process.wait()
     wait_for_the_end_of(child, time.monotonic() + 30)
+
+
+def open_work_folder(folder, programs):
+    """In a new bash, with programs that come before those of the system."""
+    command = START + f"PATH='{programs}':$PATH; open_work_folder '{folder}' settings --data-dir 'x*'; echo opened"
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+
+
+def test_one_process_at_a_time_in_a_work_folder(tmp_path):
+    folder, programs = tmp_path / "work", tmp_path / "programs"
+    folder.mkdir()
+    programs.mkdir()
+    with open(folder / ".lock", "a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        result = open_work_folder(folder, programs)
+        assert result.returncode == 1 and "another process works in" in result.stderr
+    result = open_work_folder(folder, programs)
+    assert (result.stdout, result.stderr) == ("opened\n", "")
+    # A file system without locks, as flock(1) of util-linux reports it.
+    (programs / "flock").write_text('#!/bin/sh\necho "flock: $2: Function not implemented" >&2\nexit 65\n')
+    (programs / "flock").chmod(0o755)
+    result = open_work_folder(folder, programs)
+    assert result.stdout == "opened\n"
+    assert result.stderr.count("\n") == 1 and "warning: cannot lock" in result.stderr
+    assert "Function not implemented" in result.stderr

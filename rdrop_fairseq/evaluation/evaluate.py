@@ -78,7 +78,7 @@ def _translate(run: EvaluatedRun) -> None:
     """Have translations of the test set by the checkpoint that the run is to be judged by."""
     if run.averages:
         _say(f"{run.path}: averaging {len(run.checkpoints)} checkpoints, the last {run.checkpoints[-1].name}")
-        run.write_average()
+    run.begin_translations()
     command = run.generation_command(partial=True)
     _say(f"{run.path}: translating the test set; the output goes to {run.partial_translations}")
     # Ended when this process is killed: it would go on writing into the file that the next one begins.
@@ -93,6 +93,8 @@ def _translate(run: EvaluatedRun) -> None:
     # Before they get their name: what cannot be scored is refused here, with earlier results untouched.
     read_hypotheses(run.partial_translations, len(read_lines(run.reference)))
     run.keep_translations()
+    if not run.has_translations():
+        _say(f"{run.path}: its checkpoints have changed meanwhile; evaluate again for scores of the new ones")
 
 
 def _score(runs: Sequence[EvaluatedRun], options: argparse.Namespace) -> ScoreReport:

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 import torch
 
 from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.compat import load_checkpoint
 from rdrop_fairseq.data.preparation import Preparation, read_preparation
 from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
@@ -20,7 +21,7 @@ from rdrop_fairseq.evaluation.generation_flags import SUBWORD_MARKS, check_gener
 from rdrop_fairseq.evaluation.text_files import read_lines
 from rdrop_fairseq.folder_lock import lock_folder
 from rdrop_fairseq.recipes.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
-from rdrop_fairseq.recipes.resuming import read_last_checkpoint
+from rdrop_fairseq.recipes.resuming import LastCheckpoint
 from rdrop_fairseq.recipes.run_folder import RunFolder
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -87,6 +88,7 @@ class EvaluatedRun:
         self._average = self.folder / "average.pt"
         self._partial_average = self.folder / "average.partial.pt"
         self._origin = self.folder / "translations.json"
+        self._new_origin: Dict[str, Any] = {}
 
     def _choose(self, folder: Path, options: argparse.Namespace) -> List[Path]:
         """The checkpoints to average, or the one to translate with."""
@@ -148,7 +150,8 @@ class EvaluatedRun:
             check_path(path)
         check_generation_words(self.generation, self.data)
         self._check_test_set()
-        self._check_vocabulary()
+        with self._explaining_removal():
+            self._check_vocabulary()
         if self.preparation is None and not join_subwords(self.generation):
             self._check_whole_words()
 
@@ -170,7 +173,8 @@ class EvaluatedRun:
 
     def _check_vocabulary(self) -> None:
         """By the number of symbols, and where the training noted the dictionaries by their contents."""
-        read_last_checkpoint(self.checkpoints[-1]).check_vocabulary(self.data, *self.languages)
+        path = self.checkpoints[-1]
+        LastCheckpoint(path, load_checkpoint(path)).check_vocabulary(self.data, *self.languages)
         # A checkpoint that was given may be of another run.
         record = RunFolder(self.checkpoints[-1].resolve().parent.parent).read_record() or {}
         trained_with = record.get("settings", {})
@@ -191,9 +195,32 @@ class EvaluatedRun:
                     f"--post-process {name}, or scores would be those of sub-words"
                 )
 
-    def write_average(self) -> None:
-        """Write the average of the checkpoints, beside an earlier one."""
-        write_average(self.checkpoints, self._partial_average)
+    def begin_translations(self) -> None:
+        """Note what new translations are made from, and write the average of the checkpoints, beside an earlier one.
+
+        A training that goes on may replace and remove checkpoints from here on. Noted before any is read, a checkpoint
+        that is replaced differs from the note, and the next evaluation translates with the new one.
+
+        Raises:
+            UserError: a checkpoint is gone, damaged, or cannot be averaged with the others.
+        """
+        with self._explaining_removal():
+            self._new_origin = self._origin_of_translations()
+            if self.averages:
+                write_average(self.checkpoints, self._partial_average)
+
+    @contextlib.contextmanager
+    def _explaining_removal(self) -> Iterator[None]:
+        """Say so if a checkpoint cannot be read because a training has removed it since it was chosen."""
+        try:
+            yield
+        except (OSError, UserError) as error:
+            for path in self.checkpoints:
+                if not path.exists():
+                    raise UserError(
+                        f"{path} was removed meanwhile, by a training that goes on; evaluate again"
+                    ) from error
+            raise
 
     @property
     def description(self) -> str:
@@ -225,7 +252,7 @@ class EvaluatedRun:
     def keep_translations(self) -> None:
         """Put the new translations, with their average, in the place of earlier ones, and remove what is of those.
 
-        What the new ones were made from is noted last: killed before that, evaluation makes them again.
+        What the new ones were made from is written last: killed before that, evaluation makes them again.
         """
         names = ("scores.json", "scores.md", "comparison.json", "comparison.md")
         for path in (self._origin, self._average, *(self.folder / name for name in names)):
@@ -238,7 +265,7 @@ class EvaluatedRun:
             self._partial_average.unlink()
         os.replace(self.partial_translations, self.translations)
         with atomic_output(self._origin) as temporary:
-            temporary.write_text(json.dumps(self._origin_of_translations(), indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(self._new_origin, indent=2) + "\n", encoding="utf-8")
         with atomic_output(self.folder / "command.txt") as temporary:
             temporary.write_text(shlex.join(self.generation_command()) + "\n", encoding="utf-8")
 

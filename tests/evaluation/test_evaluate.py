@@ -147,6 +147,44 @@ def test_results_stay_until_new_ones_are_complete(run, parallel_text, monkeypatc
     assert '"checkpoint_last.pt; --beam 4 --lenpen 0.6"' in (run / "evaluation" / "scores.json").read_text()
 
 
+def translate_while(monkeypatch, run, command) -> None:
+    """Have evaluation run a command of the shell while it translates, which is to bring the same translations."""
+    copy = run / "earlier.txt"
+    shutil.copyfile(run / "evaluation" / "translations.txt", copy)
+    words = ["sh", "-ec", f"cat '{copy}'; cd '{run}/checkpoints'; {command}"]
+    monkeypatch.setattr(EvaluatedRun, "generation_command", lambda *_, **__: words)
+
+
+def test_a_checkpoint_that_training_replaces_meanwhile(run, parallel_text, monkeypatch, capsys):
+    """The translations are not taken for those of the new one."""
+    best = run / "checkpoints" / "checkpoint_best.pt"
+    shutil.copyfile(run / "checkpoints" / "checkpoint_last.pt", best)
+    with monkeypatch.context() as patched:
+        translate_while(patched, run, "cp checkpoint_last.pt new; mv new checkpoint_best.pt")
+        score(run, parallel_text, "--checkpoint", best)
+    assert "checkpoints have changed meanwhile; evaluate again" in capsys.readouterr().err
+    translate_while(monkeypatch, run, ":")
+    for expected in ("translating the test set", "translated before"):
+        score(run, parallel_text, "--checkpoint", best)
+        message = capsys.readouterr().err
+        assert expected in message and "meanwhile" not in message
+
+
+def test_a_checkpoint_that_training_removes_meanwhile(run, parallel_text, monkeypatch):
+    """After it was read nothing is lost; before, evaluation says what to do."""
+    checkpoint = run / "checkpoints" / "checkpoint_1_2.pt"
+    copy = shutil.copy2(checkpoint, run / "copy.pt")
+    before = contents(run)
+    translate_while(monkeypatch, run, "rm checkpoint_1_2.pt")
+    score(run, parallel_text, "--beam", "2")
+    assert contents(run)["scores.json"] != before["scores.json"] and "translations.json" in contents(run)
+    for step, removed in (("check", "checkpoint_1_2.pt"), ("_check_test_set", "checkpoint_1_4.pt")):
+        shutil.copy2(copy, checkpoint)
+        with monkeypatch.context() as patched:
+            patched.setattr(EvaluatedRun, step, lambda *_, name=removed: (run / "checkpoints" / name).unlink())
+            assert_refused(run, parallel_text, [], f"{removed} was removed meanwhile, by a training that goes on; ev")
+
+
 def test_damaged_translations_are_made_again(run, parallel_text, capsys):
     translations = run / "evaluation" / "translations.txt"
     whole = translations.read_bytes()

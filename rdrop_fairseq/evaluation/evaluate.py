@@ -59,7 +59,11 @@ def _evaluate(runs: Sequence[EvaluatedRun], options: argparse.Namespace) -> Scor
         if is_translated:
             _say(f"{run.path}: translated before")
         else:
+            had_others = run.translations.exists()
             _translate(run)
+            if had_others and len(runs) == 1:
+                # Its own comparison is gone with them. One in the folder of another run is not known here.
+                _say(f"{run.path}: comparisons of its earlier translations with other runs, if any, are out of date")
         # Before other runs: a failure there leaves these scores behind.
         report = _score([run], options)
         write_scores(report, run.folder / "scores.json")

@@ -196,6 +196,20 @@ def test_damaged_translations_are_made_again(run, parallel_text, capsys):
     assert len(translations.read_bytes().splitlines()) == len(whole.splitlines())
 
 
+def test_translations_of_a_comparison_that_are_replaced(run, parallel_text, tmp_path, monkeypatch, capsys):
+    """The comparison is in the folder of the other run, and keeps the earlier scores."""
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    translate_while(monkeypatch, run, ":")
+    for words, is_said in (([other, "--beam", "2"], False), (["--beam", "3"], True), (["--beam", "3"], False)):
+        score(run, parallel_text, *words)
+        assert ("comparisons of its earlier translations" in capsys.readouterr().err) == is_said
+    comparison = (other / "evaluation" / "comparison.md").read_text()
+    assert (
+        "run: average of 2 checkpoints, checkpoint_1_2.pt to checkpoint_1_4.pt; --beam 4 --lenpen 0.6 --beam 2"
+        in comparison
+    )
+
+
 def test_runs_that_cannot_be_evaluated(run, parallel_text, tmp_path):
     with open(run / "evaluation" / ".lock", "a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""What the plugin mends in fairseq: safe loading, damaged checkpoints, atomic copies, and two models."""
+"""What the plugin mends in fairseq: loading and writing checkpoints, two models, bf16, the end of process groups."""
 
 import argparse
 import contextlib

@@ -154,6 +154,7 @@ def count_all_batches_of_an_update() -> None:
     """
     from fairseq.trainer import Trainer
 
+    # fairseq has wrapped it itself, so that is no sign of an earlier call; leaving out twice does no harm.
     train_step = Trainer.train_step
 
     @functools.wraps(train_step)

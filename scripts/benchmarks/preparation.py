@@ -18,11 +18,11 @@ from typing import Callable, Dict, List
 from measuring import summary, write_rows
 
 from rdrop_fairseq.data import moses, subwords
+from rdrop_fairseq.data.archives import read_table
 from rdrop_fairseq.data.cleaning import Rules, clean
+from rdrop_fairseq.data.corpora import TABLES
 from rdrop_fairseq.data.parallel_lines import map_lines
 from rdrop_fairseq.data.parallel_text import check_pair
-
-WMT14_EN_FR_PAIRS = 40_842_333
 
 
 def make_steps(options: argparse.Namespace, folder: Path) -> Dict[str, Callable[[], None]]:
@@ -64,7 +64,10 @@ def main() -> None:
     parser.add_argument("--target-lang", required=True)
     parser.add_argument("--vocab-size", type=int, default=8000, help="default: %(default)s")
     parser.add_argument(
-        "--pairs", type=int, default=WMT14_EN_FR_PAIRS, help="of the large corpus (default: %(default)s)"
+        "--pairs",
+        type=int,
+        default=read_table(TABLES / "wmt14_en_fr.txt").pairs,
+        help="of the large corpus (default: %(default)s, WMT14 English-French)",
     )
     parser.add_argument("--cores", type=int, default=16, help="to project for (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")

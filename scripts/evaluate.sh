@@ -44,4 +44,4 @@ use_environment
 if [[ $module == score ]]; then
     exec python -m rdrop_fairseq.evaluation.score --paper-bleu "$@"
 fi
-exec python -m rdrop_fairseq.evaluation.evaluate "$@"
+exec python -m rdrop_fairseq.experiments.evaluate "$@"

@@ -5,7 +5,7 @@
 # run_module NAME ARGUMENT...: runs a module of rdrop_fairseq.data. It ends when this script is killed, and does not write
 # on beside the one that is started in its place.
 run_module() {
-    python -m rdrop_fairseq.recipes.worker python -m "rdrop_fairseq.data.$1" "${@:2}"
+    python -m rdrop_fairseq.common.processes python -m "rdrop_fairseq.data.$1" "${@:2}"
 }
 
 corpora() {

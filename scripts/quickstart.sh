@@ -107,7 +107,7 @@ cd "$repository_root"
 # configured SECTION...: sets words to the flags and values of these sections of the configuration.
 configured() {
     local text
-    text=$(python -m rdrop_fairseq.recipes.configuration "$config" "$@")
+    text=$(python -m rdrop_fairseq.experiments.configuration "$config" "$@")
     mapfile -t words <<<"$text"
 }
 
@@ -192,7 +192,7 @@ train() {
     mkdir -p "$directory"
     note_command "$directory" "${command[@]}"
     PYTHONWARNINGS=ignore "${command[@]}" 2>"$directory/train.stderr" \
-        | python -m rdrop_fairseq.evaluation.progress --name "$1" --log "$directory/train.log" \
+        | python -m rdrop_fairseq.experiments.progress --name "$1" --log "$directory/train.log" \
         || fail "training of $1 failed: $(last_line "$directory/train.stderr"); the whole message is in $directory/train.stderr"
 }
 

@@ -83,7 +83,7 @@ is_done() {
 # quietly LOG PROGRAM...: runs the program with its output in a file, and shows its last line if it fails. It ends when this
 # script is killed, and does not write on beside the one that is started in its place.
 quietly() {
-    python -m rdrop_fairseq.recipes.worker "${@:2}" >"$1" 2>&1 \
+    python -m rdrop_fairseq.common.processes "${@:2}" >"$1" 2>&1 \
         || fail "$(last_line "$1"); the whole message is in $1"
 }
 

@@ -48,4 +48,4 @@ done
 
 use_environment
 # exec: a signal to this script is one to the training, and the exit status is its own.
-exec "$environment_python" -m rdrop_fairseq.recipes.launch "$@"
+exec "$environment_python" -m rdrop_fairseq.experiments.launch "$@"

@@ -13,8 +13,8 @@ from typing import Any, Dict, Iterator, Union
 
 import torch
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
 
 
 def allow_safe_checkpoint_loading() -> None:

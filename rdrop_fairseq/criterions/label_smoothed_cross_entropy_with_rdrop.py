@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from rdrop_fairseq import compat
 from rdrop_fairseq.batching import PASSES_KEY, concatenate_passes
+from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.output_projection import plain_output_projection
-from rdrop_fairseq.errors import UserError
 from rdrop_fairseq.losses import (
     IMPLEMENTATIONS,
     RDropLossOutput,

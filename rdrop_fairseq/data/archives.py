@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 from urllib.parse import urlsplit
 
-from rdrop_fairseq.data.checksums import DIGITS, SUMS, note_sums, noted_sums, sha256_of
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import sha256_of
+from rdrop_fairseq.data.checksums import DIGITS, SUMS, note_sums, noted_sums
 from rdrop_fairseq.data.download import DownloadError, download
-from rdrop_fairseq.errors import UserError
 
 
 class Archive(NamedTuple):

@@ -7,7 +7,7 @@ Otherwise they would go on, after a script was killed, to write what the next on
 
 import os
 
-from rdrop_fairseq.recipes.worker import end_with_parent
+from rdrop_fairseq.common.processes import end_with_parent
 
 
 def main() -> None:

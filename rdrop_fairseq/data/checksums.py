@@ -4,28 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Dict, Iterable
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output, sha256_of
 
 SUMS = "SHA256SUMS"
 DIGITS = 2 * hashlib.sha256().digest_size
-_BLOCK = 1 << 20
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; give an existing, readable file") from error
-    return digest.hexdigest()
 
 
 def noted_sums(folder: Path) -> Dict[str, str]:

@@ -19,9 +19,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.data.parallel_text import read_lines
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
 
 REASONS = ("empty", "too long", "length ratio", "duplicate")
 EXAMPLES = 5  # line numbers in the report, for each reason
@@ -111,7 +110,7 @@ def as_text(report: Dict[str, object]) -> str:
 def _numbered_pairs(files: PairOfFiles) -> Iterator[Tuple[int, Tuple[str, str]]]:
     """The pairs of lines with their number from 1; raises a UserError at the end if one file is longer."""
     counts = [0, 0]
-    for number, pair in enumerate(itertools.zip_longest(*map(read_lines, files)), start=1):
+    for number, pair in enumerate(itertools.zip_longest(*map(iterate_lines, files)), start=1):
         for side, line in enumerate(pair):
             counts[side] += line is not None
         if counts[0] == counts[1]:

@@ -12,14 +12,14 @@ import logging
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
-from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
 from rdrop_fairseq.data.archives import Table, check_space, find, note, obtain, read_table
 from rdrop_fairseq.data.checksums import check_unchanged, note_sums
 from rdrop_fairseq.data.corpus_layouts import CORPORA, TextFile
 from rdrop_fairseq.data.extraction import lines_of_member
 from rdrop_fairseq.data.parallel_text import SPLITS
 from rdrop_fairseq.data.test_sets import files_of_test_set
-from rdrop_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
 

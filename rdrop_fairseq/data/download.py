@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Callable, Optional
 
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
 
 ATTEMPTS = 4
 SECONDS_TO_WAIT = (1, 5, 20)  # before the second attempt and so on

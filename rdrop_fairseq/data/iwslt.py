@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 from typing import Iterable, Iterator, List, Optional
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.data.parallel_text import read_lines
+from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.text import iterate_lines
 
 TEST_SETS = ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
 VALIDATION_EVERY = 23
@@ -41,7 +41,7 @@ def split(prefix: str, output: Path, *languages: str) -> None:
         for name, is_validation in (("train", False), ("valid", True)):
             with atomic_output(output / f"{name}.{language}") as temporary:
                 with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-                    for number, line in enumerate(read_lines(Path(f"{prefix}.{language}")), start=1):
+                    for number, line in enumerate(iterate_lines(Path(f"{prefix}.{language}")), start=1):
                         if (number % VALIDATION_EVERY == 0) == is_validation:
                             stream.write(line + "\n")
 

@@ -15,9 +15,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import BinaryIO, Callable, Deque, Iterator, List, Optional, Tuple
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.data.parallel_text import decode_line
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.text import decode_line
 
 LineFunction = Callable[[str], str]
 # Enough that handing them to a worker costs nothing beside the work, few enough to keep all busy until the end.

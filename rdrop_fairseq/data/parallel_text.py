@@ -3,36 +3,10 @@
 from pathlib import Path
 from typing import Dict, Iterator, Optional, Tuple
 
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.text import iterate_lines
 
 SPLITS = ("train", "valid", "test")
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file without their line ends; only LF (or CR LF) ends a line.
-
-    Raises:
-        UserError: the file is missing or not UTF-8.
-    """
-    try:
-        with open(path, "rb") as stream:
-            # Bytes, because text mode would end lines at a lone CR as well, which other tools do not.
-            for number, line in enumerate(stream, start=1):
-                yield decode_line(line, number, path)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; give an existing, readable file") from error
-
-
-def decode_line(line: bytes, number: int, path: Path) -> str:
-    """A line without its end, as :func:`read_lines` gives it; ``number`` counts from 1.
-
-    Raises:
-        UserError: it is not UTF-8.
-    """
-    try:
-        return line.rstrip(b"\n").rstrip(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file to UTF-8") from error
 
 
 def normalised_lines(path: Path) -> Iterator[str]:
@@ -40,7 +14,7 @@ def normalised_lines(path: Path) -> Iterator[str]:
 
     fairseq splits lines at any Unicode white space, so a no-break space inside a sub-word would tear it apart.
     """
-    for line in read_lines(path):
+    for line in iterate_lines(path):
         yield " ".join(line.split())
 
 
@@ -54,7 +28,7 @@ def check_pair(source: Path, target: Path) -> int:
     for path in (source, target):
         filled = 0
         counts[path] = 0
-        for line in read_lines(path):
+        for line in iterate_lines(path):
             counts[path] += 1
             filled += bool(line.strip())
         if not filled:

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation.environment import package_versions, plugin_state
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.versions import package_versions, plugin_state
 
 FILE_NAME = "preparation.json"
 MODEL_NAME = "sentencepiece.model"

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import List, Optional
 
-from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.common.files import atomic_output
 from rdrop_fairseq.data.parallel_text import check_pair, find_splits
 from rdrop_fairseq.data.subwords import encode_file, learn
 

@@ -13,8 +13,8 @@ from typing import Dict, List, NamedTuple, Optional
 
 from sacrebleu.metrics import BLEU
 
+from rdrop_fairseq.common.text import iterate_lines
 from rdrop_fairseq.data.moses import make_detokenise, make_tokenise
-from rdrop_fairseq.data.parallel_text import read_lines
 from rdrop_fairseq.data.subwords import decode, load_model, make_encode
 
 
@@ -33,7 +33,7 @@ def round_trip(source: Path, model: Path, language: str, dash_splits: bool = Tru
     tokenise, detokenise = make_tokenise(language, dash_splits, escape), make_detokenise(language)
     encode, subwords = make_encode(model), load_model(model)
     unknown: Counter = Counter()
-    original, returned = list(read_lines(source)), []
+    original, returned = list(iterate_lines(source)), []
     for line in original:
         pieces = encode(tokenise(line))
         returned.append(detokenise(decode(pieces)))

@@ -11,10 +11,10 @@ from typing import Iterator, List, Optional, Sequence
 
 import sentencepiece
 
-from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
 from rdrop_fairseq.data.parallel_lines import LineFunction, map_lines
 from rdrop_fairseq.data.parallel_text import normalised_lines
-from rdrop_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Tuple
 from sacrebleu.dataset import DATASETS
 from sacrebleu.utils import get_reference_files, get_source_file
 
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
 
 
 def files_of_test_set(name: str, source_language: str, target_language: str) -> Tuple[Path, Path]:

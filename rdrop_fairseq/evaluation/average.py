@@ -18,8 +18,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 import torch
 from torch import Tensor
 
+from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.compat import load_checkpoint, save_checkpoint
-from rdrop_fairseq.errors import UserError
 
 PathLike = Union[str, Path]
 

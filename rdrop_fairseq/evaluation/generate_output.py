@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple, Union
 
-from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation.text_files import read_text, split_lines
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.text import read_text, split_lines
 
 _RECORD = re.compile(r"([STHDP])-(\d+)\t(.*)", re.DOTALL)
 _FINAL = re.compile(r"(?:\| )?Generate \S+ with beam=\d+: ")  # with the bar until fairseq 0.9

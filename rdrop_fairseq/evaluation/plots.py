@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
 from rdrop_fairseq.evaluation.training_log import TrainingLog, TrainingRecord, ValidationRecord
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart (without their yellow, too pale

@@ -14,10 +14,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation.command_line import parse_named_paths, quiet_libraries
-from rdrop_fairseq.evaluation.environment import hardware, package_versions, plugin_state
+from rdrop_fairseq.common.command_line import parse_named_paths, quiet_libraries
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.text import read_lines
+from rdrop_fairseq.common.versions import hardware, package_versions, plugin_state
 from rdrop_fairseq.evaluation.plots import Figure, plot_training_curves
 from rdrop_fairseq.evaluation.score import read_hypotheses
 from rdrop_fairseq.evaluation.score_report import (
@@ -27,7 +28,6 @@ from rdrop_fairseq.evaluation.score_report import (
     SystemResult,
     read_scores,
 )
-from rdrop_fairseq.evaluation.text_files import read_lines
 from rdrop_fairseq.evaluation.training_log import TrainingLog, read_training_log
 
 PathLike = Union[str, Path]

@@ -17,17 +17,17 @@ import sacrebleu
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
-from rdrop_fairseq.atomic_files import atomic_output
+from rdrop_fairseq.common.command_line import Parser, parse_named_paths, quiet_libraries
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.text import read_lines, read_text, split_lines
 from rdrop_fairseq.data.moses import make_detokenise
 from rdrop_fairseq.data.test_sets import files_of_test_set
-from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation.command_line import Parser, parse_named_paths, quiet_libraries
 from rdrop_fairseq.evaluation.generate_output import is_generate_output, parse_generate_output
-from rdrop_fairseq.evaluation.generation_flags import SUBWORD_MARKS
 from rdrop_fairseq.evaluation.paper_bleu import PaperScorer
 from rdrop_fairseq.evaluation.score_report import MetricResult, ScoreReport, SystemResult, write_scores
 from rdrop_fairseq.evaluation.score_tables import format_markdown, format_table
-from rdrop_fairseq.evaluation.text_files import read_lines, read_text, split_lines
+from rdrop_fairseq.experiments.generation_flags import SUBWORD_MARKS
 
 PathLike = Union[str, Path]
 

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple, Union
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.text import read_text
 from rdrop_fairseq.evaluation.paper_bleu import PaperBleu
-from rdrop_fairseq.evaluation.text_files import read_text
 
 PathLike = Union[str, Path]
 

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Set, Tuple, Union
 
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
 
 _LINE = re.compile(r"(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S* \| INFO \| \S+ \| )?(\{.*\})\s*")
 # fairseq-train says this once per process, right after its clock was started.

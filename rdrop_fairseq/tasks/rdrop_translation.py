@@ -9,12 +9,12 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import OmegaConf
 
 from rdrop_fairseq.batching import concatenate_passes
+from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import (
     CRITERION_NAME,
     HYDRA_CRITERION_NAME,
     LabelSmoothedCrossEntropyWithRDropCriterion,
 )
-from rdrop_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Callable, Dict, List, Optional
 from measuring import benchmark_parser, check_device, peak_memory, run_apart, write_rows
 from update_setups import LONGEST, PRESETS, available_variants, make_updates, write_dictionaries
 
-from rdrop_fairseq.evaluation.command_line import positive_number
+from rdrop_fairseq.common.command_line import positive_number
 
 UPDATES = 2  # the first one makes the optimiser's state
 

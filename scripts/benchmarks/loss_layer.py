@@ -25,7 +25,7 @@ from measuring import (
 )
 from peers import ALPHA, LABEL_SMOOTHING, fairseqs_own_loss, three_products
 
-from rdrop_fairseq.evaluation.command_line import positive_number
+from rdrop_fairseq.common.command_line import positive_number
 from rdrop_fairseq.losses import linear_rdrop_loss
 
 PADDING = 1

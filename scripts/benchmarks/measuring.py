@@ -12,10 +12,10 @@ from typing import Callable, Dict, List, Optional
 
 import torch
 
-from rdrop_fairseq.atomic_files import atomic_output
-from rdrop_fairseq.errors import UserError
-from rdrop_fairseq.evaluation.command_line import positive_number
-from rdrop_fairseq.evaluation.environment import hardware, package_versions, plugin_state
+from rdrop_fairseq.common.command_line import positive_number
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.versions import hardware, package_versions, plugin_state
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MEBIBYTE = 1024 * 1024

@@ -16,9 +16,9 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
-from rdrop_fairseq.atomic_files import atomic_output  # noqa: E402
-from rdrop_fairseq.errors import UserError  # noqa: E402
-from rdrop_fairseq.evaluation.command_line import quiet_libraries  # noqa: E402
+from rdrop_fairseq.common.command_line import quiet_libraries  # noqa: E402
+from rdrop_fairseq.common.errors import UserError  # noqa: E402
+from rdrop_fairseq.common.files import atomic_output  # noqa: E402
 
 # Okabe and Ito's, which people with any colour vision can tell apart.
 COLOURS = {

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional
 import peers
 import torch
 
-from rdrop_fairseq.errors import UserError
+from rdrop_fairseq.common.errors import UserError
 
 PLUGIN = Path(__file__).resolve().parents[2] / "rdrop_fairseq"
 SHORTEST, LONGEST = 8, 32  # random sentences, in sub-words with the end-of-sentence symbol

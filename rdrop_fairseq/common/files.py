@@ -1,0 +1,90 @@
+"""Output files that appear under their final name only when they are complete, and files that stay what they are."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator, Union
+
+from rdrop_fairseq.common.errors import UserError
+
+PathLike = Union[str, Path]
+_BLOCK = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_output(path: PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds, else remove it.
+
+    A reader, or a run that continues after a kill, therefore sees either the previous file or the whole
+    new one. Parent folders are made. The data are synchronised to disk before the rename, because
+    otherwise a crash of the machine can leave the new name with empty contents.
+
+    Raises:
+        UserError: the folder cannot be written (read-only, full); ``path`` is as it was before.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _give_ordinary_permissions(temporary)
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        # An error about another file (one that the block reads) speaks for itself. A full disk names none, or in
+        # a copy both files.
+        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        if not named or str(temporary) in named:
+            raise _cannot_write(path, error) from error
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Write a UTF-8 file, which appears when it is complete; raises a UserError as :func:`atomic_output` does."""
+    with atomic_output(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+
+
+def write_json(path: PathLike, content: Any) -> None:
+    """Write JSON for people and programs alike; raises a UserError as :func:`atomic_output` does."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256_of(path: PathLike) -> str:
+    """The SHA-256 of a file in hexadecimal.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give an existing, readable file") from error
+    return digest.hexdigest()
+
+
+def _give_ordinary_permissions(path: Path) -> None:
+    """mkstemp makes files private; give this one the permissions that open() would have given."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")

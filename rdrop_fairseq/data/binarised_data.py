@@ -1,0 +1,102 @@
+"""Checking a folder of fairseq-preprocess before a training, and telling two of them apart."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+from rdrop_fairseq.common.errors import UserError
+
+# Every dictionary of fairseq begins with these, which its file does not list: beginning, padding, end, unknown.
+SPECIAL_SYMBOLS = 4
+
+
+def check_binarised_data(folder: Path, source_language: str, target_language: str, remedy: str) -> None:
+    """Assert that the folder can be trained on: dictionaries, train and valid split of the language pair.
+
+    Args:
+        folder: what fairseq-preprocess made, or scripts/prepare_RECIPE.sh.
+        source_language: the language to translate from.
+        target_language: the language to translate into.
+        remedy: how to get such a folder, for the message.
+
+    Raises:
+        UserError: something is missing.
+    """
+    pair = f"{source_language}-{target_language}"
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}; {remedy}")
+    check_path(folder)
+    for language in (source_language, target_language):
+        if not dictionary_path(folder, language).is_file():
+            there = " and ".join(_language_pairs(folder))
+            holds = f"it holds {there}" if there else "it is no folder of fairseq-preprocess"
+            raise UserError(f"no {dictionary_path(folder, language)} for {pair}: {holds}; {remedy}")
+    for split in ("train", "valid"):
+        if not _split_files(folder, split, source_language, target_language):
+            there = " and ".join(_language_pairs(folder, split))
+            holds = f"{split} is there for {there}" if there else f"there is no {split} split"
+            raise UserError(f"no {split} data for {pair} in {folder}: {holds}; {remedy}")
+
+
+def check_path(path: Path) -> None:
+    """Assert that fairseq's commands can be given this path of data or of a checkpoint; else raise a ``UserError``."""
+    if os.pathsep in str(path):
+        raise UserError(f"fairseq takes {path} for several paths, because of its {os.pathsep}; rename that folder")
+
+
+def dictionary_path(folder: Path, language: str) -> Path:
+    """The dictionary of a language."""
+    return folder / f"dict.{language}.txt"
+
+
+def vocabulary_size(folder: Path, language: str) -> int:
+    """How many symbols a model has for a language: rows of its embedding."""
+    with open(dictionary_path(folder, language), "rb") as stream:
+        return sum(1 for _ in stream) + SPECIAL_SYMBOLS
+
+
+def sentences_in(folder: Path, split: str, source_language: str, target_language: str) -> int:
+    """How many sentences a split has; 0 where it is not there."""
+    # Not at the top: this takes seconds.
+    from fairseq.data.data_utils import load_indexed_dataset
+
+    files = _split_files(folder, split, source_language, target_language)
+    return len(load_indexed_dataset(str(files[0].with_suffix("")))) if files else 0
+
+
+def dictionary_digests(folder: Path, languages: Tuple[str, str]) -> Dict[str, str]:
+    """What tells the vocabulary of this data from another's."""
+    description = {}
+    for language in languages:
+        digest = hashlib.sha256(dictionary_path(folder, language).read_bytes()).hexdigest()
+        description[f"dictionary of {language}"] = f"{vocabulary_size(folder, language)} symbols ({digest[:12]})"
+    return description
+
+
+def fingerprint(folder: Path, source_language: str, target_language: str) -> Dict[str, str]:
+    """What tells this data from another's: the dictionaries' contents, and the size of the training data."""
+    description = dictionary_digests(folder, (source_language, target_language))
+    files = _split_files(folder, "train", source_language, target_language)
+    description["training data"] = " ".join(f"{path.name}:{path.stat().st_size}" for path in files)
+    return description
+
+
+def _split_files(folder: Path, split: str, source_language: str, target_language: str) -> Tuple[Path, ...]:
+    """The data files of both languages; fairseq names them after the pair it was told, in either order."""
+    for pair in (f"{source_language}-{target_language}", f"{target_language}-{source_language}"):
+        files = tuple(
+            folder / f"{split}.{pair}.{language}.{ending}"
+            for language in (source_language, target_language)
+            for ending in ("bin", "idx")
+        )
+        if all(path.is_file() for path in files):
+            return files
+    return ()
+
+
+def _language_pairs(folder: Path, split: str = "*") -> List[str]:
+    """The language pairs for which the folder has data."""
+    names = (re.fullmatch(r"[^.]+\.([^.]+-[^.]+)\.[^.]+\.idx", path.name) for path in folder.glob(f"{split}.*.idx"))
+    return sorted({match[1] for match in names if match})

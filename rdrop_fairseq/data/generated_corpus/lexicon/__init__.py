@@ -1,1 +1,0 @@
-"""The words: nouns, compounds, adjectives, verbs, names, places and adverbials, as tables."""

@@ -1,1 +1,0 @@
-"""Sentence templates: functions that write one English sentence and its German translation."""

@@ -1,0 +1,289 @@
+"""A run of scripts/train.sh as evaluation sees it: its checkpoints, its test set, and what was made of them."""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+import torch
+
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.locks import lock_folder
+from rdrop_fairseq.common.text import read_lines
+from rdrop_fairseq.compat import load_checkpoint
+from rdrop_fairseq.data.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
+from rdrop_fairseq.data.preparation import Preparation, read_preparation
+from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
+from rdrop_fairseq.evaluation.generate_output import read_generate_output
+from rdrop_fairseq.experiments.generation_flags import SUBWORD_MARKS, check_generation_words, join_subwords
+from rdrop_fairseq.experiments.resuming import LastCheckpoint
+from rdrop_fairseq.experiments.run_folder import RunFolder
+
+PACKAGE = Path(__file__).resolve().parents[1]
+SENTENCES_PER_BATCH = 64
+# What is read of run.json here.
+_RECORDED = (
+    "variant",
+    "data",
+    "source_language",
+    "target_language",
+    "precision",
+    "average",
+    "checkpoint",
+    "generation",
+)
+
+
+class EvaluatedRun:
+    """The folder RUN and RUN/evaluation.
+
+    Args:
+        path: RUN.
+        options: of the command line: average, checkpoint, data, reference, cpu.
+        generation: flags of fairseq-generate that win over the recipe's.
+
+    Raises:
+        UserError: ``path`` is no run, or has no checkpoints, data or reference.
+    """
+
+    def __init__(self, path: Path, options: argparse.Namespace, generation: Sequence[str]) -> None:
+        self.path, run = path, RunFolder(path)
+        record = run.read_record()
+        if record is None:
+            raise UserError(
+                f"{path} has no run.json; give a folder that scripts/train.sh made, or score translations with "
+                "--reference FILE --system NAME=FILE"
+            )
+        missing = [name for name in _RECORDED if name not in record]
+        if missing:
+            raise UserError(
+                f"{path}/run.json does not say {', '.join(missing)}: it is damaged or of another version; train again, "
+                "or score translations with --reference FILE --system NAME=FILE"
+            )
+        self.record, self.variant = record, record["variant"]
+        self.languages = (record["source_language"], record["target_language"])
+        # Names stand in tables: see rdrop_fairseq.common.command_line.
+        self.name = re.sub(r"[^\w .,+()-]", "_", path.resolve().name).lstrip("_ .,+()-") or self.variant
+        self.is_trained = run.read_exit_status() == 0
+        self.data = (options.data or Path(record["data"])).resolve()
+        if not self.data.is_dir():
+            raise UserError(f"{path} was trained on {self.data}, which is gone; give --data its new place")
+        self.preparation: Optional[Preparation] = read_preparation(self.data)
+        self.lowercase = bool(self.preparation and self.preparation.lowercase)
+        self.reference = options.reference or self.data / f"reference.{self.languages[1]}"
+        if not self.reference.is_file():
+            raise UserError(f"no raw reference {self.reference}; give the detokenised test text with --reference")
+        self.averages = False
+        self.checkpoints = self._choose(run.checkpoints, options)
+        self.on_cpu = options.cpu or not torch.cuda.is_available()
+        self.generation = [*record["generation"], *generation]
+        self.folder = path / "evaluation"
+        self.translations = self.folder / "translations.txt"
+        self.partial_translations = self.folder / "translations.partial"
+        self._average = self.folder / "average.pt"
+        self._partial_average = self.folder / "average.partial.pt"
+        self._origin = self.folder / "translations.json"
+        self._new_origin: Dict[str, Any] = {}
+
+    def _choose(self, folder: Path, options: argparse.Namespace) -> List[Path]:
+        """The checkpoints to average, or the one to translate with."""
+        count = options.average or (self.record["average"] if self.record["checkpoint"] == "average" else None)
+        if options.checkpoint is None and count:
+            self.averages = True
+            # Those after so many updates, where there are any, are equally far apart whatever the size of an epoch.
+            kind = "update" if any(folder.glob("checkpoint_[0-9]*_[0-9]*.pt")) else "epoch"
+            try:
+                return select_checkpoints(folder, kind, count)
+            except UserError as error:
+                found = len([path for path in folder.glob("checkpoint*[0-9].pt") if "best" not in path.name])
+                raise UserError(
+                    f"{self.path} has {found} checkpoints of the {count} to average; train on, or give --average K or "
+                    "--checkpoint FILE"
+                ) from error
+        path = options.checkpoint or folder / "checkpoint_best.pt"
+        if not path.is_file():
+            raise UserError(f"no checkpoint {path}; train first, or give --checkpoint FILE")
+        return [path]
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from RUN/evaluation.
+
+        Raises:
+            UserError: one is there already, or the folder cannot be written.
+        """
+        descriptor = lock_folder(
+            self.folder,
+            "evaluate.sh",
+            f"another process evaluates {self.path}; wait for it",
+            f"evaluate a copy of {self.path}",
+        )
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def has_translations(self) -> bool:
+        """Whether the translations that are there are whole, and those of these checkpoints, data and flags."""
+        try:
+            if json.loads(self._origin.read_text(encoding="utf-8")) != self._origin_of_translations():
+                return False
+            read_generate_output(self.translations, len(read_lines(self.reference)))
+        except (OSError, ValueError):  # of which UserError is one
+            return False
+        return True
+
+    def check(self) -> None:
+        """Assert that the test set can be translated: all that can be known before, so that nothing is begun in vain.
+
+        Raises:
+            UserError: options that fairseq-generate does not take or that are set here, a test set that is missing or
+                not that of the reference, a vocabulary that is not that of the checkpoints, or text that would stay
+                split into sub-words.
+        """
+        for path in (self.data, self.folder if self.averages else self.checkpoints[0]):
+            check_path(path)
+        check_generation_words(self.generation, self.data)
+        self._check_test_set()
+        with self._explaining_removal():
+            self._check_vocabulary()
+        if self.preparation is None and not join_subwords(self.generation):
+            self._check_whole_words()
+
+    def _check_test_set(self) -> None:
+        references = len(read_lines(self.reference))
+        for language in self.languages:
+            if not dictionary_path(self.data, language).is_file():
+                raise UserError(f"{self.data} has no dict.{language}.txt; give --data a folder of fairseq-preprocess")
+        sentences = sentences_in(self.data, "test", *self.languages)
+        if sentences == 0:
+            raise UserError(
+                f"no test data for {'-'.join(self.languages)} in {self.data}; give another folder with --data"
+            )
+        if sentences != references:
+            raise UserError(
+                f"{self.reference} has {references} lines, but the test set in {self.data} has {sentences} sentences; "
+                "give its text with --reference"
+            )
+
+    def _check_vocabulary(self) -> None:
+        """By the number of symbols, and where the training noted the dictionaries by their contents."""
+        path = self.checkpoints[-1]
+        LastCheckpoint(path, load_checkpoint(path)).check_vocabulary(self.data, *self.languages)
+        # A checkpoint that was given may be of another run.
+        record = RunFolder(self.checkpoints[-1].resolve().parent.parent).read_record() or {}
+        trained_with = record.get("settings", {})
+        for name, digest in dictionary_digests(self.data, self.languages).items():
+            if trained_with.get(name, digest) != digest:
+                raise UserError(
+                    f"{self.checkpoints[-1]} is of another vocabulary: the {name} was {trained_with[name]} in training "
+                    f"and is {digest} in {self.data}; give the data it was trained on with --data"
+                )
+
+    def _check_whole_words(self) -> None:
+        """Refuse data that are split into sub-words, as far as the dictionary tells, if nothing joins them again."""
+        lines = dictionary_path(self.data, self.languages[1]).read_text(encoding="utf-8").splitlines()
+        for mark, name in SUBWORD_MARKS:
+            if 10 * sum(mark in line for line in lines) > len(lines):
+                raise UserError(
+                    f"the text in {self.data} is split into sub-words, and no preparation.json there says how; give "
+                    f"--post-process {name}, or scores would be those of sub-words"
+                )
+
+    def begin_translations(self) -> None:
+        """Note what new translations are made from, and write the average of the checkpoints, beside an earlier one.
+
+        A training that goes on may replace and remove checkpoints from here on. Noted before any is read, a checkpoint
+        that is replaced differs from the note, and the next evaluation translates with the new one.
+
+        Raises:
+            UserError: a checkpoint is gone, damaged, or cannot be averaged with the others.
+        """
+        with self._explaining_removal():
+            self._new_origin = self._origin_of_translations()
+            if self.averages:
+                write_average(self.checkpoints, self._partial_average)
+
+    @contextlib.contextmanager
+    def _explaining_removal(self) -> Iterator[None]:
+        """Say so if a checkpoint cannot be read because a training has removed it since it was chosen."""
+        try:
+            yield
+        except (OSError, UserError) as error:
+            for path in self.checkpoints:
+                if not path.exists():
+                    raise UserError(
+                        f"{path} was removed meanwhile, by a training that goes on; evaluate again"
+                    ) from error
+            raise
+
+    @property
+    def description(self) -> str:
+        """What the translations were made with, for reports."""
+        first, last = self.checkpoints[0].name, self.checkpoints[-1].name
+        count = len(self.checkpoints)
+        checkpoints = f"average of {count} checkpoints, {first} to {last}" if self.averages else first
+        return "; ".join(filter(None, [checkpoints, shlex.join(self.generation)]))
+
+    def generation_command(self, partial: bool = False) -> List[str]:
+        """The command that translates the test set; if ``partial`` with the average that has not got its name yet."""
+        average = self._partial_average if partial else self._average
+        source, target = self.languages
+        command = [
+            "fairseq-generate", str(self.data), "--user-dir", str(PACKAGE), "--task", "translation",
+            "--source-lang", source, "--target-lang", target, "--gen-subset", "test",
+            "--path", str(average if self.averages else self.checkpoints[0]),
+            # By default recent fairseq leaves out a last batch whose size is no multiple of 8.
+            "--batch-size", str(SENTENCES_PER_BATCH), "--required-batch-size-multiple", "1",
+        ]  # fmt: skip
+        if self.preparation:
+            command += self.preparation.text_flags(self.data)
+        if self.on_cpu:
+            command.append("--cpu")
+        elif self.record["precision"] in ("fp16", "bf16"):
+            command.append(f"--{self.record['precision']}")
+        return command + self.generation
+
+    def keep_translations(self) -> None:
+        """Put the new translations, with their average, in the place of earlier ones, and remove what is of those.
+
+        What the new ones were made from is written last: killed before that, evaluation makes them again.
+        """
+        names = ("scores.json", "scores.md", "comparison.json", "comparison.md")
+        for path in (self._origin, self._average, *(self.folder / name for name in names)):
+            # An average that was given as --checkpoint stays.
+            if path.exists() and path.resolve() != self.checkpoints[0].resolve():
+                path.unlink()
+        if self.averages:
+            os.replace(self._partial_average, self._average)
+        elif self._partial_average.exists():
+            self._partial_average.unlink()
+        os.replace(self.partial_translations, self.translations)
+        with atomic_output(self._origin) as temporary:
+            temporary.write_text(json.dumps(self._new_origin, indent=2) + "\n", encoding="utf-8")
+        with atomic_output(self.folder / "command.txt") as temporary:
+            temporary.write_text(shlex.join(self.generation_command()) + "\n", encoding="utf-8")
+
+    def _origin_of_translations(self) -> Dict[str, Any]:
+        test = sorted(self.data.glob(f"test.{'-'.join(self.languages)}.*"))
+        return {
+            "checkpoints": list(map(_identity, self.checkpoints)),
+            "averaged": self.averages,
+            "test set": list(map(_identity, test)),
+            "dictionaries": dictionary_digests(self.data, self.languages),
+            "reference": _identity(self.reference),
+            "flags": self.generation,
+            "preparation": self.preparation.text_flags(self.data) if self.preparation else [],
+            "device": "CPU" if self.on_cpu else "GPU",
+        }
+
+
+def _identity(path: Path) -> List[Any]:
+    """What tells a file from an earlier one of its name, without reading gigabytes."""
+    status = path.stat()
+    return [path.name, status.st_size, status.st_mtime_ns]

@@ -1,0 +1,132 @@
+"""Running a training: its whole output in a file, its progress on the terminal, its end and its exit status ours."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from rdrop_fairseq.common.command_line import show
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.experiments.progress import Progress
+
+# torchrun gives its processes 30 seconds to end before it kills them.
+SECONDS_TO_END = 40.0
+_SECONDS_BETWEEN_LOOKS = 0.2
+# torchrun's own report of a failure begins so; everything before it is of the training.
+_TORCHRUN_REPORT = re.compile(r"^.*torch[./]distributed[./]elastic.*(?:closing signal|fail)", re.MULTILINE)
+# The process that failed first; others fail in consequence.
+_FIRST_FAILURE = re.compile(r"^Root Cause.*?^\s*rank\s*:\s*(\d+)", re.MULTILINE | re.DOTALL)
+
+
+class TrainingProcess:
+    """A training in the background, whose output, both streams, is appended to a log.
+
+    The training writes to the file itself, not through a pipe: its exit status is its own, nothing is lost when this
+    process is killed, and the log goes on across resumes.
+    """
+
+    def __init__(self, command: List[str], environment: Dict[str, str], log: Path, lock: Optional[int]) -> None:
+        """Start it.
+
+        Args:
+            command: its words.
+            environment: all of its environment.
+            log: the file to append to.
+            lock: a file descriptor that it inherits, so that what it locks stays locked as long as it runs.
+        """
+        self._log = log
+        self._start = log.stat().st_size if log.exists() else 0
+        self._end_requested: Optional[float] = None
+        self._signal: Optional[int] = None
+        with open(log, "ab") as stream:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
+                pass_fds=() if lock is None else (lock,),
+            )  # fmt: skip
+
+    def follow(self, name: str) -> int:
+        """Show the progress until the training has ended, whether or not somebody reads it.
+
+        A signal to end (SIGTERM, SIGINT, SIGHUP) is passed on to it.
+
+        Returns:
+            The exit status as a shell gives it: 128 plus the number of the signal that ended it.
+        """
+        signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        previous = {number: signal.signal(number, self._request_end) for number in signals}
+        progress = Progress(name)
+        try:
+            with open(self._log, encoding="utf-8", errors="replace") as stream:
+                stream.seek(self._start)
+                remainder = ""
+                while True:
+                    ended = self._process.poll() is not None
+                    # Whole lines only: the training may be in the middle of one.
+                    *lines, remainder = (remainder + stream.read()).split("\n")
+                    for line in lines:
+                        shown = progress.line(line, time.monotonic())
+                        if shown:
+                            show(shown)
+                    if ended:
+                        break
+                    self._insist()
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        if self._signal is not None:
+            return 128 + self._signal
+        status = self._process.returncode
+        return status if status >= 0 else 128 - status
+
+    def last_message(self) -> str:
+        """The last line that the training itself wrote."""
+        with open(self._log, encoding="utf-8", errors="replace") as stream:
+            stream.seek(self._start)
+            text = stream.read()
+        return message_of_failure(text) or "it wrote nothing"
+
+    def _request_end(self, number: int, frame: object) -> None:
+        self._signal = number
+        if self._end_requested is None:
+            self._end_requested = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+
+    def _insist(self) -> None:
+        if self._end_requested is not None and time.monotonic() - self._end_requested > SECONDS_TO_END:
+            self._process.kill()
+
+
+def message_of_failure(text: str) -> str:
+    """The last line that a failed training wrote, in what it and torchrun wrote, or nothing.
+
+    torch puts ``[rank1]:`` in front of the lines of an exception, where there are several processes; an error that ends
+    a command in one line goes without.
+    """
+    report = _TORCHRUN_REPORT.search(text)
+    first = _FIRST_FAILURE.search(text)
+    lines = [line for line in text[: report.start() if report else len(text)].splitlines() if line.strip()]
+    prefix = f"[rank{first[1]}]:" if first else None
+    of_first = [line[len(prefix) :].strip() for line in lines if prefix and line.startswith(prefix)]
+    without_rank = [line.strip() for line in lines if not line.startswith("[rank")]
+    return next((candidates[-1] for candidates in (of_first, without_rank) if candidates), "")
+
+
+def full_environment(changes: Dict[str, str]) -> Dict[str, str]:
+    """This process's environment with changes, and the folder of this Python, where fairseq's programs are, on PATH.
+
+    Raises:
+        UserError: they are not there.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    for program in ("torchrun", "fairseq-train"):
+        if shutil.which(program, path=path) is None:
+            raise UserError(f"no program {program} on PATH; run scripts/setup.sh and use scripts/train.sh")
+    return {**os.environ, "PATH": path, **changes}

@@ -1,0 +1,267 @@
+"""Scoring: the same numbers as the sacrebleu command, a deterministic test, and refusals of bad input."""
+
+import json
+import os
+import random
+import re
+
+import fairseq_tools
+import pytest
+
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.data.moses import make_tokenise
+from rdrop_fairseq.evaluation import score, score_report
+
+WORDS = "der die das Haus Baum Stra\u00dfe gr\u00fcne alte steht l\u00e4uft nicht 3,5 z.B. sehr , gestern".split()
+
+
+def noisy(lines, share, seed):
+    """The lines with a share of their words replaced."""
+    generator = random.Random(seed)
+    return [
+        " ".join(generator.choice(WORDS) if generator.random() < share else word for word in line.split(" "))
+        for line in lines
+    ]
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """Reference, and systems from good to bad; some lines have what splits lines elsewhere."""
+    folder = tmp_path_factory.mktemp("texts")
+    generator = random.Random(1)
+    reference = [" ".join(generator.choices(WORDS, k=generator.randint(3, 14))) + " ." for _ in range(120)]
+    reference[3] = "Vor\u2028und nach dem Zeilentrenner steht ein Haus ."
+    reference[4] = "Auch NEL\u0085trennt hier keine Zeile , gestern nicht ."
+    write(folder / "reference.de", reference)
+    for name, share in (("good", 0.1), ("close", 0.12), ("bad", 0.4)):
+        lines = noisy(reference, share, name)
+        lines[10] = ""
+        lines[11] += "   "
+        write(folder / name, lines)
+    return folder
+
+
+def write(path, lines):
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8"))
+    return path
+
+
+def sacrebleu(*arguments):
+    return json.loads(fairseq_tools.run("sacrebleu", *arguments, "-m", "bleu", "chrf", "-w", "6").stdout)
+
+
+def test_scores_and_signatures_are_those_of_the_sacrebleu_command(texts):
+    report = score.score_files(texts / "reference.de", {name: texts / name for name in ("good", "bad")}, resamples=10)
+    for system in report.systems:
+        bleu, chrf = sacrebleu(texts / "reference.de", "-i", texts / system.name)
+        assert (bleu["name"], chrf["name"]) == ("BLEU", "chrF2")
+        assert system.bleu.score == pytest.approx(bleu["score"], abs=1e-6)
+        assert system.chrf.score == pytest.approx(chrf["score"], abs=1e-6)
+        assert report.signatures == {"BLEU": bleu["signature"], "chrF2": chrf["signature"]}
+        assert bleu["verbose_score"] in system.sacrebleu_lines[0]
+        assert system.sacrebleu_lines[0].startswith(f"BLEU|{bleu['signature']} = {bleu['score']:.2f}")
+    assert report.sentences == 120
+    assert report.system("good").bleu.score > report.system("bad").bleu.score
+
+
+def test_paired_bootstrap_is_that_of_the_sacrebleu_command(texts):
+    names = ["close", "good", "bad"]
+    report = score.score_files(texts / "reference.de", {name: texts / name for name in names}, resamples=300)
+    # The command cannot print this as JSON; its LaTeX table has one row for each system.
+    printed = fairseq_tools.run(
+        "sacrebleu", texts / "reference.de", "-i", *(texts / name for name in names), "-m", "bleu", "chrf",
+        "-w", "6", "--paired-bs", "--paired-bs-n", "300", "-f", "latex", "--no-color",
+    ).stdout  # fmt: skip
+    rows = [line.partition("&")[2] for line in printed.split("\n") if re.search(r"\d\.\d{6}", line)]
+    assert len(rows) == 3
+    for system, row in zip(report.systems, rows):
+        ours = []
+        for result in (system.bleu, system.chrf):
+            ours += [result.score, result.mean, result.confidence]
+            ours += [] if result.p_value is None else [round(result.p_value, 4)]
+        assert ours == pytest.approx([float(number) for number in re.findall(r"\d+\.\d+", row)], abs=1e-5)
+    assert report.baseline == "close" and report.systems[0].bleu.p_value is None
+    assert report.system("bad").bleu.p_value < 0.05 < report.system("good").bleu.p_value
+    assert "bs:300|seed:12345" in report.bootstrap_signatures["BLEU"]
+
+
+def test_the_baseline_may_be_any_system(texts):
+    systems = {name: texts / name for name in ("bad", "good")}
+    report = score.score_files(texts / "reference.de", systems, baseline="good", resamples=200)
+    assert [system.name for system in report.systems] == ["bad", "good"]
+    assert report.system("good").bleu.p_value is None
+    other = score.score_files(texts / "reference.de", systems, resamples=200)
+    # The same resamples, seen from the other side.
+    assert report.system("bad").bleu.p_value == other.system("good").bleu.p_value
+
+
+def test_result_depends_on_texts_resamples_and_seed_only(texts, monkeypatch):
+    systems = {name: texts / name for name in ("good", "close")}
+    first = score.score_files(texts / "reference.de", systems, resamples=50, seed=7)
+    monkeypatch.setenv("SACREBLEU_SEED", "99")
+    random.seed(5)
+    assert score.score_files(texts / "reference.de", systems, resamples=50, seed=7) == first
+    assert score.score_files(texts / "reference.de", systems, resamples=50, seed=8) != first
+    assert os.environ["SACREBLEU_SEED"] == "99"
+
+
+def test_equal_systems_do_not_differ(texts, tmp_path):
+    """sacreBLEU's own p-value for two equal systems is its smallest one."""
+    copy = tmp_path / "copy"
+    copy.write_bytes((texts / "good").read_bytes())
+    report = score.score_files(texts / "reference.de", {"good": texts / "good", "copy": copy}, resamples=50)
+    assert report.system("copy").bleu.p_value == 1.0 and report.system("copy").chrf.p_value == 1.0
+
+
+def test_output_of_generate_scores_as_its_plain_text(texts, tmp_path):
+    lines = (texts / "good").read_text(encoding="utf-8").split("\n")[:-1]
+    records = []
+    for index in sorted(range(len(lines)), key=lambda index: len(lines[index])):
+        records += [
+            f"S-{index}\tx",
+            f"T-{index}\ty",
+            f"H-{index}\t-0.1\t\u2581z",
+            f"D-{index}\t-0.1\t{lines[index]}",
+        ]
+        records.append(f"P-{index}\t-0.1")
+    records.append("Generate test with beam=5: BLEU4 = 1.00, 71.2/54.6/37.2/27.2 (BP=0.6)")
+    path = write(tmp_path / "generate-test.txt", records)
+    report = score.score_files(texts / "reference.de", {"plain": texts / "good", "generated": path}, resamples=10)
+    plain, generated = report.system("plain"), report.system("generated")
+    assert (generated.bleu.score, generated.bleu.mean) == (plain.bleu.score, plain.bleu.mean)
+    assert generated.chrf.score == plain.chrf.score and generated.bleu.p_value == 1.0
+    write(tmp_path / "cut.txt", records[:-1])
+    with pytest.raises(UserError, match=r"cut\.txt was cut off"):
+        score.score_files(texts / "reference.de", {"generated": tmp_path / "cut.txt"})
+
+
+def test_windows_line_ends_and_byte_order_mark_change_nothing(texts, tmp_path):
+    for name in ("reference.de", "good"):
+        content = (texts / name).read_bytes().replace(b"\n", b"\r\n")
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + content)
+    unix = score.score_files(texts / "reference.de", {"good": texts / "good"}, resamples=10)
+    windows = score.score_files(tmp_path / "reference.de", {"good": tmp_path / "good"}, resamples=10)
+    assert windows.systems[0].bleu == unix.systems[0].bleu and windows.systems[0].chrf == unix.systems[0].chrf
+
+
+def test_target_language_chooses_the_tokeniser(tmp_path):
+    reference = write(tmp_path / "reference.zh", ["\u4eca\u5929\u5929\u6c14\u5f88\u597d\u3002"] * 3)
+    hypothesis = write(tmp_path / "hypothesis.zh", ["\u4eca\u5929\u5929\u6c14\u4e0d\u597d\u3002"] * 3)
+    report = score.score_files(reference, {"a": hypothesis}, target_lang="zh", resamples=5)
+    bleu, _ = sacrebleu(reference, "-i", hypothesis, "-l", "en-zh")
+    assert "tok:zh" in bleu["signature"] and report.signatures["BLEU"] == bleu["signature"]
+    assert report.systems[0].bleu.score == pytest.approx(bleu["score"], abs=1e-6)
+
+
+def test_tokens_of_moses_score_as_the_text_they_came_from(tmp_path, capsys):
+    reference = write(
+        tmp_path / "reference", ["Das alte Haus, das er kennt, ist groß.", "Kommt sie heute, oder nicht?"]
+    )
+    lines = ["Das alte Haus, das sie kennt, ist alt.", "Kommt er heute, oder kommt er nicht?"]
+    text, tokens = write(tmp_path / "text", lines), write(tmp_path / "tokens", map(make_tokenise("de"), lines))
+    assert tokens.read_bytes() != text.read_bytes()
+    arguments = ["--reference", str(reference), "--resamples", "5", "--target-lang", "de", "--paper-bleu"]
+    printed = []
+    for extra in (["--system", f"a={text}"], ["--system", f"a={tokens}", "--detokenise"]):
+        score.main([*arguments, *extra])
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+
+
+def test_json_and_markdown(texts, tmp_path, capsys):
+    arguments = ["--reference", str(texts / "reference.de"), "--resamples", "40", "--seed", "3"]
+    arguments += ["--system", f"baseline={texts / 'close'}", "--system", f"R-Drop={texts / 'bad'}"]
+    arguments += ["--source-lang", "en", "--target-lang", "de"]
+    arguments += ["--json", str(tmp_path / "scores.json"), "--markdown", str(tmp_path / "scores.md")]
+    score.main(arguments)
+    printed = capsys.readouterr().out
+    report = score_report.read_scores(tmp_path / "scores.json")
+    systems = {"baseline": texts / "close", "R-Drop": texts / "bad"}
+    assert report == score.score_files(
+        texts / "reference.de", systems, source_lang="en", target_lang="de", resamples=40, seed=3
+    )
+    for text in (printed, (tmp_path / "scores.md").read_text(encoding="utf-8")):
+        assert f"{report.systems[1].bleu.score:.2f}" in text
+        assert f"{report.systems[1].bleu.p_value:.4f}" in text
+        assert report.signatures["BLEU"] in text and report.bootstrap_signatures["chrF2"] in text
+        assert "120 sentences, en-de" in text
+    assert f"BLEU|{report.signatures['BLEU']} = " in printed
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "{}", '{"systems": []}', "no json", '{"systems": [{"name": 1}]}'])
+def test_foreign_json_is_refused(tmp_path, content):
+    (tmp_path / "scores.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"scores\.json is not what"):
+        score_report.read_scores(tmp_path / "scores.json")
+
+
+BAD_FILES = {
+    "short": "nur eine Zeile\n".encode(),
+    "latin1": "Stra\u00dfe\n".encode("latin-1") * 120,
+    "empty": b"",
+    "blank": b"\n" * 120,
+    "pieces": "\u2581Ein \u2581Haus\n".encode() * 120,
+    "bpe": b"Ei@@ n Ha@@ us\n" * 120,
+}
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("short", "short has 1 lines and the reference has 120"),
+        ("latin1", "latin1 is not UTF-8 text .line 1: .*convert it to UTF-8"),
+        ("empty", "empty is empty"),
+        ("blank", "blank is empty"),
+        ("pieces", "pieces is still split into subwords .*--post-process sentencepiece"),
+        ("bpe", "bpe is still split into subwords .*--post-process subword_nmt"),
+        ("absent", "no such file"),
+    ],
+)
+def test_bad_files_are_refused(texts, tmp_path, name, message):
+    if name in BAD_FILES:
+        (tmp_path / name).write_bytes(BAD_FILES[name])
+    output = tmp_path / "scores.json"
+    output.write_text("an older result", encoding="utf-8")
+    arguments = ["--reference", str(texts / "reference.de"), "--json", str(output)]
+    with pytest.raises(UserError, match=message) as refusal:
+        score.main([*arguments, "--system", f"a={texts / 'good'}", "--system", f"b={tmp_path / name}"])
+    assert "\n" not in str(refusal.value)
+    assert output.read_text(encoding="utf-8") == "an older result"
+    if name not in ("short", "absent"):  # the same as the reference
+        with pytest.raises(UserError, match=message):
+            score.main(["--reference", str(tmp_path / name), "--system", f"a={tmp_path / name}"])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--system", "a=good", "--system", "a=bad"], "the name 'a' is given twice"),
+        (["--system", "a=good", "--baseline", "b"], "unknown baseline 'b'; the systems are: a"),
+        (["--system", "good"], "expected NAME=PATH"),
+        (["--system", "a|b=good"], "the name 'a|b' must begin"),
+        (["--system", "=good"], "the name '' must begin"),
+        (["--system", "a=good", "--seed", "0"], "--seed 0: give a number of at least 1"),
+        (["--system", "a=good", "--resamples", "0"], "--resamples 0"),
+        (["--system", "a=good", "--resamples", "x"], "argument --resamples: invalid int value: 'x'; see python -m"),
+        (["--system", "a=good", "--paper-bleu"], "BLEU on tokens needs the language for its tokeniser; give --target"),
+        (["--system", "a=good", "--detokenise"], "--detokenise needs the language of the tokens; give --target-lang"),
+        (["--system", "a=good", "--markdown", "reference.de"], "reference.de is read here, or written twice"),
+        (["--system", "a=good", "--json", "./good"], "good is read here, or written twice; give --json and --markd"),
+        (["--system", "a=good", "--json", "new", "--markdown", "new"], "new is read here, or written twice"),
+        ([], "the following arguments are required: --system"),
+    ],
+)
+def test_wrong_arguments_are_refused(texts, monkeypatch, arguments, message):
+    monkeypatch.chdir(texts)
+    with pytest.raises(UserError, match=message):
+        score.main(["--reference", "reference.de", *arguments])
+
+
+def test_command_ends_with_one_line_and_status_1(texts):
+    result = fairseq_tools.run(
+        "python", "-m", "rdrop_fairseq.evaluation.score", "--reference", texts / "reference.de",
+        "--system", "a=absent.txt", fails=True,
+    )  # fmt: skip
+    assert result.returncode == 1 and result.stdout == ""
+    assert fairseq_tools.last_line(result.stderr) == "no such file: absent.txt; check the path"
+    assert "Traceback" not in result.stderr

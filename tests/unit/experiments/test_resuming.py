@@ -1,0 +1,74 @@
+"""The checkpoint to continue from: its vocabulary, and its place in the data."""
+
+import pytest
+import torch
+
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.experiments.resuming import read_last_checkpoint
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint after 6 batches of each of 2 processes, 3 updates."""
+    state = {
+        "model": {"encoder.embed_tokens.weight": torch.zeros(9, 2), "decoder.embed_tokens.weight": torch.zeros(9, 2)},
+        "cfg": {"distributed_training": {"distributed_world_size": 2}, "dataset": {"max_tokens": 50}},
+        "extra_state": {"train_iterator": {"epoch": 4, "iterations_in_epoch": 6, "shuffle": True, "version": 2}},
+        "optimizer_history": [{"num_updates": 3}],
+    }
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    return tmp_path / "checkpoint_last.pt"
+
+
+def place(checkpoint) -> tuple:
+    iterator = read_last_checkpoint(checkpoint).state["extra_state"]["train_iterator"]
+    return iterator["epoch"], iterator["iterations_in_epoch"]
+
+
+def test_nothing_to_continue_from(tmp_path):
+    assert read_last_checkpoint(tmp_path / "checkpoint_last.pt") is None
+
+
+@pytest.mark.parametrize("processes, batches", [(1, 12), (4, 3), (6, 2)])
+def test_another_number_of_processes(checkpoint, processes, batches):
+    last = read_last_checkpoint(checkpoint)
+    assert last.updates == 3
+    assert last.continue_with(processes, 50) == "after batch 12 of epoch 4, as it was with 2 process(es)"
+    assert place(checkpoint) == (4, batches)
+    # The file knows what it was made for now: a second start, after a kill, say, changes nothing.
+    before = checkpoint.stat().st_mtime_ns
+    assert read_last_checkpoint(checkpoint).continue_with(processes, 50) is None
+    assert checkpoint.stat().st_mtime_ns == before
+    assert read_last_checkpoint(checkpoint).continue_with(2, 50) is not None
+    assert place(checkpoint) == (4, 6)
+
+
+def test_other_batches_begin_the_epoch_again(checkpoint):
+    message = read_last_checkpoint(checkpoint).continue_with(2, 25)
+    assert message == "at the beginning of epoch 4, because the batches changed with --max-tokens"
+    assert place(checkpoint) == (4, 0)
+
+
+def test_the_same_processes_change_nothing(checkpoint):
+    before = checkpoint.read_bytes()
+    assert read_last_checkpoint(checkpoint).continue_with(2, 50) is None
+    assert checkpoint.read_bytes() == before
+
+
+def test_another_vocabulary_is_refused(checkpoint, tmp_path):
+    """A dictionary has four symbols more than its file has lines."""
+    for language, lines in (("en", 5), ("de", 6)):
+        (tmp_path / f"dict.{language}.txt").write_text("".join(f"word{n} 1\n" for n in range(lines)))
+    last = read_last_checkpoint(checkpoint)
+    last.check_vocabulary(tmp_path, "en", "en")
+    with pytest.raises(UserError) as error:
+        last.check_vocabulary(tmp_path, "en", "de")
+    assert str(error.value).startswith(
+        f"{checkpoint} is of another vocabulary: 9 symbols on the decoder's side where {tmp_path}/dict.de.txt has 10;"
+    )
+
+
+def test_a_damaged_checkpoint_is_refused(checkpoint):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:300])
+    with pytest.raises(UserError, match="is incomplete or damaged"):
+        read_last_checkpoint(checkpoint)

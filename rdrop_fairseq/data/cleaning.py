@@ -21,6 +21,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.text import iterate_lines
 
 REASONS = ("empty", "too long", "length ratio", "duplicate")
 EXAMPLES = 5  # line numbers in the report, for each reason

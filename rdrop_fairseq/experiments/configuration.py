@@ -1,27 +1,34 @@
-"""Reading an experiment's configuration (``configs/NAME.args``), the single source of its hyper-parameters.
+"""Reading an experiment's configuration (``configs/NAME.yaml``), the single source of its hyper-parameters.
 
-A configuration is text: ``#`` begins a comment, ``[section]`` a section, and every other line is a flag, followed by
-its value unless it is a switch. A value reaches to the end of its line, blanks and quotes included.
+A configuration is YAML: sections, and in each the flags of a command without their dashes in front. A switch has the
+value ``true``.
 
-    [model]       --arch and what else describes the architecture; left out when a command line names another --arch
-    [training]    flags of fairseq-train, for the baseline and for R-Drop
-    [batch]       --max-tokens and --tokens-per-update: the global batch, whatever the number of processes
-    [baseline]    flags of fairseq-train for the baseline alone, among them --task and --criterion
-    [rdrop]       the same for R-Drop
-    [data]        --recipe, --source-lang, --target-lang
-    [evaluation]  --average-checkpoints K or --checkpoint best; all else are flags of fairseq-generate
+    model:       arch and what else describes the architecture; left out when a command line names another --arch
+    training:    flags of fairseq-train, for the baseline and for R-Drop
+    batch:       max-tokens and tokens-per-update: the global batch, whatever the number of processes
+    baseline:    flags of fairseq-train for the baseline alone, among them task and criterion
+    rdrop:       the same for R-Drop
+    data:        recipe, source-lang, target-lang
+    evaluation:  average-checkpoints: K, or checkpoint: best; all else are flags of fairseq-generate
 
-
+Values are taken as they are written, so that 1e-07 stays what its author wrote, and every one knows its line.
 """
 
-import argparse
 import difflib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+import yaml
 
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import PathLike
+
+PACKAGE = Path(__file__).resolve().parents[1]
+REPOSITORY = PACKAGE.parent
+CONFIGURATIONS = REPOSITORY / "configs"
 
 VARIANTS = ("rdrop", "baseline")
 # The sections, and the flags that each must have.
@@ -36,9 +43,7 @@ SECTIONS: Dict[str, Tuple[str, ...]] = {
 }
 # The flags in these are ours, and there are no others.
 _OWN_SECTIONS = ("batch", "data")
-AVERAGE_FLAG = "--average-checkpoints"
-CHECKPOINT_FLAG = "--checkpoint"
-_COMMENT = re.compile(r"(^|\s)#.*")
+_AVERAGE, _CHECKPOINT = "--average-checkpoints", "--checkpoint"
 _FLAG = re.compile(r"--[a-z][\w-]*")
 
 
@@ -58,7 +63,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A configuration file as read; flags of fairseq are not checked yet (see :mod:`.fairseq_flags`)."""
+    """A configuration as read; flags of fairseq are not checked yet (see :mod:`.fairseq_parsers`)."""
 
     path: Path
     sections: Dict[str, Tuple[Setting, ...]]
@@ -94,17 +99,16 @@ class Configuration:
     @property
     def average(self) -> Optional[int]:
         """How many of the last checkpoints are averaged before generation; None where the best one is used."""
-        setting = self._setting("evaluation", AVERAGE_FLAG)
+        setting = self._setting("evaluation", _AVERAGE)
         return None if setting is None else _positive_number(setting)
 
     @property
     def generation(self) -> Tuple[Setting, ...]:
         """The flags of fairseq-generate."""
-        own = (AVERAGE_FLAG, CHECKPOINT_FLAG)
-        return tuple(setting for setting in self.sections["evaluation"] if setting.flag not in own)
+        return tuple(it for it in self.sections["evaluation"] if it.flag not in (_AVERAGE, _CHECKPOINT))
 
     def training(self, variant: str, with_model: bool = True) -> Tuple[Setting, ...]:
-        """The flags of fairseq-train for ``"rdrop"`` or ``"baseline"``, with or without those of [model]."""
+        """The flags of fairseq-train for ``"rdrop"`` or ``"baseline"``, with or without those of ``model``."""
         sections = (["model"] if with_model else []) + ["training", variant]
         return tuple(setting for section in sections for setting in self.sections[section])
 
@@ -115,33 +119,41 @@ class Configuration:
         return self._setting(section, flag).value
 
 
-def read_configuration(path: Union[str, Path]) -> Configuration:
+def find_configuration(name: str) -> Configuration:
+    """A configuration by its name in configs/, or by its path.
+
+    Raises:
+        UserError: there is none, or it is refused by :func:`read_configuration`.
+    """
+    if os.sep in name or name.endswith((".yaml", ".yml", ".args")):
+        return read_configuration(name)
+    path = CONFIGURATIONS / f"{name}.yaml"
+    if not path.is_file():
+        names = sorted(path.stem for path in CONFIGURATIONS.glob("*.yaml"))
+        raise UserError(f"no configuration {name}; {closest(name, names) or 'choose from ' + ', '.join(names)}")
+    return read_configuration(path)
+
+
+def read_configuration(path: PathLike) -> Configuration:
     """Read a configuration.
 
     Raises:
-        UserError: the file is missing or no text; a section or a flag of ours is unknown, given twice, missing, or
+        UserError: the file is missing or no YAML; a section or a flag of ours is unknown, given twice, missing, or
             without its value. The message names file, line and flag.
     """
     path = Path(path)
-    try:
-        # Some editors begin UTF-8 text with a byte order mark.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read configuration {path}: {error.strerror}; give a path of an .args file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"configuration {path} is not UTF-8 text; save it as UTF-8") from error
     sections: Dict[str, List[Setting]] = {}
-    current = None
-    for number, line in enumerate(lines, start=1):
-        line = _COMMENT.sub("", line).strip()
-        place = f"{path}:{number}"
-        if line.startswith("["):
-            current = _section(line, place, sections)
-            sections[current] = []
-        elif line:
-            if current is None:
-                raise UserError(f"{place}: {line.split()[0]} stands before the first section; begin with [model]")
-            sections[current].append(_setting(line, place, current, sections))
+    for key, value in _entries(_root(path), str(path)):
+        name, place = key.value, _place(path, key)
+        if name not in SECTIONS:
+            suggestion = closest(name, SECTIONS) or f"the sections are {', '.join(SECTIONS)}"
+            raise UserError(f"{place}: unknown section {name}; {suggestion}")
+        if name in sections:
+            raise UserError(f"{place}: the section {name} is there twice; put its flags together")
+        sections[name] = []
+        if value.value != "":  # a section without flags
+            for flag, of_flag in _entries(value, f"{place}: the section {name}"):
+                sections[name].append(_setting(flag, of_flag, _place(path, flag), name, sections))
     configuration = Configuration(path, {name: tuple(settings) for name, settings in sections.items()})
     _check_complete(configuration)
     return configuration
@@ -160,33 +172,62 @@ def is_flag(word: str) -> bool:
     return bool(_FLAG.fullmatch(word))
 
 
-def _section(line: str, place: str, sections: Dict[str, List[Setting]]) -> str:
-    name = line[1:-1] if line.endswith("]") else line
-    if name not in SECTIONS:
-        suggestion = closest(name, SECTIONS) or f"the sections are {', '.join(SECTIONS)}"
-        raise UserError(f"{place}: unknown section {line}; {suggestion}")
-    if name in sections:
-        raise UserError(f"{place}: the section [{name}] is there twice; put its flags together")
-    return name
+def _root(path: Path) -> yaml.Node:
+    """The file as YAML's nodes: unlike loaded values they have line numbers, and their text as it was written."""
+    if path.suffix == ".args":
+        raise UserError(f"{path} is of rdrop_fairseq 0.1; configurations are YAML now, as CHANGELOG.md says")
+    try:
+        # Some editors begin UTF-8 text with a byte order mark.
+        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise UserError(f"cannot read configuration {path}: {error.strerror}; give the path of a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"configuration {path} is not UTF-8 text; save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError(f"{place}: no YAML ({getattr(error, 'problem', None) or error}); correct it") from error
+    if root is None:
+        raise UserError(f"{path} is empty; the sections are {', '.join(SECTIONS)}")
+    return root
 
 
-def _setting(line: str, place: str, section: str, sections: Dict[str, List[Setting]]) -> Setting:
-    flag, *value = line.split(None, 1)
+def _entries(node: yaml.Node, what: str) -> List[Tuple[yaml.ScalarNode, yaml.Node]]:
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{what} holds no flags; write flag: value, one a line")
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise UserError(f"{what} has a key that is no word (line {key.start_mark.line + 1}); write flag: value")
+    return node.value
+
+
+def _place(path: Path, node: yaml.Node) -> str:
+    return f"{path}:{node.start_mark.line + 1}"
+
+
+def _setting(
+    key: yaml.ScalarNode, node: yaml.Node, place: str, section: str, sections: Dict[str, List[Setting]]
+) -> Setting:
+    flag, known = f"--{key.value}", SECTIONS[section]
     if not is_flag(flag):
-        raise UserError(f"{place}: {flag} is no flag; write --flag, or --flag VALUE, one a line")
-    setting = Setting(flag, value[0] if value else None, place)
-    known = SECTIONS[section]
+        raise UserError(f"{place}: {key.value} is no flag; write it without dashes in front, as in max-tokens: 4096")
     if section in _OWN_SECTIONS and flag not in known:
-        suggestion = closest(flag, known) or f"[{section}] has {', '.join(known)}"
-        raise UserError(f"{place}: unknown key {flag} in [{section}]; {suggestion}")
+        suggestion = closest(flag, known) or f"{section} has {', '.join(known)}"
+        raise UserError(f"{place}: unknown key {flag} in {section}; {suggestion}")
     # A flag counts once in what a run is given, so the sections of a variant must not repeat each other.
     for other in _combined_with(section):
         for earlier in sections.get(other, []):
             if earlier.flag == flag:
                 raise UserError(f"{place}: {flag} is given twice, first in {earlier.place}; leave one out")
-    if setting.value is None and (flag in known or flag in (AVERAGE_FLAG, CHECKPOINT_FLAG)):
-        raise UserError(f"{place}: {flag} needs a value; write it behind {flag}")
-    return setting
+    if not isinstance(node, yaml.ScalarNode):
+        raise UserError(f"{place}: {flag} has a list or a mapping; put its value into quotation marks")
+    is_switch = node.tag == "tag:yaml.org,2002:bool"
+    if is_switch and node.value.lower() not in ("true", "yes", "on"):
+        raise UserError(f"{place}: {flag} is {node.value}; a switch is true, or left out")
+    value = None if is_switch else node.value
+    if value == "" or (is_switch and (flag in known or flag in (_AVERAGE, _CHECKPOINT))):
+        raise UserError(f"{place}: {flag} needs a value; write it behind {key.value}:")
+    return Setting(flag, value, place)
 
 
 def _combined_with(section: str) -> Sequence[str]:
@@ -202,43 +243,24 @@ def _check_complete(configuration: Configuration) -> None:
     path, sections = configuration.path, configuration.sections
     for name, flags in SECTIONS.items():
         if name not in sections:
-            raise UserError(f"{path}: the section [{name}] is missing; add it")
+            raise UserError(f"{path}: the section {name} is missing; add it")
         present = {setting.flag for setting in sections[name]}
         for flag in flags:
             if flag not in present:
-                raise UserError(f"{path}: {flag} is missing in [{name}]; add it")
+                raise UserError(f"{path}: {flag} is missing in {name}; add it")
     _positive_number(configuration._setting("batch", "--max-tokens"))
     _positive_number(configuration._setting("batch", "--tokens-per-update"))
-    average = configuration._setting("evaluation", AVERAGE_FLAG)
-    checkpoint = configuration._setting("evaluation", CHECKPOINT_FLAG)
+    average = configuration._setting("evaluation", _AVERAGE)
+    checkpoint = configuration._setting("evaluation", _CHECKPOINT)
     if (average is None) == (checkpoint is None):
-        raise UserError(f"{path}: [evaluation] needs one of {AVERAGE_FLAG} K and {CHECKPOINT_FLAG} best")
+        raise UserError(f"{path}: evaluation needs one of average-checkpoints: K and checkpoint: best")
     if average is not None:
         _positive_number(average)
     elif checkpoint.value != "best":
-        raise UserError(f"{checkpoint.place}: {CHECKPOINT_FLAG} is {checkpoint.value}; the only choice is best")
+        raise UserError(f"{checkpoint.place}: {_CHECKPOINT} is {checkpoint.value}; the only choice is best")
 
 
 def _positive_number(setting: Setting) -> int:
     if not re.fullmatch(r"[1-9]\d*", setting.value):
         raise UserError(f"{setting.place}: {setting.flag} is {setting.value}; give a whole number above 0")
     return int(setting.value)
-
-
-def main(argv: Optional[List[str]] = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rdrop_fairseq.experiments.configuration",
-        description="Print the flags and values of sections of a configuration, one a line.",
-    )
-    parser.add_argument("file", help="a configuration, such as configs/quickstart.args")
-    parser.add_argument("section", nargs="+", choices=list(SECTIONS), help="which sections, in this order")
-    options = parser.parse_args(argv)
-    configuration = read_configuration(options.file)
-    for section in options.section:
-        for setting in configuration.sections[section]:
-            print(*setting.words, sep="\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,11 @@
-"""Where a training runs: CPU or GPUs, how many processes on how many nodes, and how they find each other."""
+"""Where a training runs: CPU or GPUs, how many processes on how many nodes, and how many batches each of them takes."""
 
 import os
-import sys
 from dataclasses import dataclass
 from typing import Dict, List, Optional
 
-# Runs its command line as a program that ends with its parent.
-_WORKER = "rdrop_fairseq.common.processes"
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.processes import ENDING_WITH_PARENT, available_cores
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,8 @@ class Placement:
     @property
     def launcher(self) -> List[str]:
         """The words in front of ``fairseq-train``: torchrun for more than one process."""
-        worker = [sys.executable, "-m", _WORKER]
         if self.processes == 1:
-            return worker
+            return list(ENDING_WITH_PARENT)
         torchrun = ["torchrun", f"--nproc_per_node={self.processes_per_node}"]
         if self.nodes == 1:
             torchrun += ["--standalone"]
@@ -67,22 +65,18 @@ class Placement:
                 f"--master_addr={self.master_address}", f"--master_port={self.master_port}",
             ]  # fmt: skip
         # torchrun starts its processes in sessions of their own, so that a signal to the group does not reach them.
-        return [*worker, *torchrun, "-m", _WORKER]
+        return [*ENDING_WITH_PARENT, *torchrun, *ENDING_WITH_PARENT[1:]]
 
     @property
     def environment(self) -> Dict[str, str]:
         """Environment variables to set for the training."""
-        variables = {}
+        # A baseline is trained by the same rules as R-Drop (see rdrop_fairseq.compat).
+        variables = {"RDROP_FAIRSEQ_MEND_TRAINING": "1"}
         if self.on_cpu:
             variables["CUDA_VISIBLE_DEVICES"] = ""
             if self.processes > 1 and "OMP_NUM_THREADS" not in os.environ:
-                variables["OMP_NUM_THREADS"] = str(max(1, usable_cores() // self.processes_per_node))
+                variables["OMP_NUM_THREADS"] = str(max(1, available_cores() // self.processes_per_node))
         return variables
-
-
-def usable_cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> int:
@@ -90,3 +84,51 @@ def visible_gpus() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def derive_update_freq(tokens_per_update: int, max_tokens: int, processes: int) -> int:
+    """The number of batches per process and update: ``tokens_per_update / (max_tokens * processes)``.
+
+    Args:
+        tokens_per_update: tokens, padding included, of one update over all processes.
+        max_tokens: tokens, padding included, of one batch of one process.
+        processes: how many processes train together, over all nodes.
+
+    Raises:
+        UserError: the quotient is no whole number; the message names the combinations nearest to it.
+    """
+    update_freq, remainder = divmod(tokens_per_update, max_tokens * processes)
+    if remainder or not update_freq:
+        raise UserError(
+            f"{tokens_per_update} tokens per update are no multiple of {max_tokens} tokens on each of {processes} "
+            f"process(es): update-freq would be {tokens_per_update / (max_tokens * processes):.4g}; "
+            f"try {' or '.join(_alternatives(tokens_per_update, max_tokens, processes))}"
+        )
+    return update_freq
+
+
+def _alternatives(tokens_per_update: int, max_tokens: int, processes: int) -> List[str]:
+    """The nearest whole combinations: other batches with as many processes, else other numbers of processes."""
+    per_process, remainder = divmod(tokens_per_update, processes)
+    if not remainder:
+        return [
+            f"--max-tokens {divisor} (update-freq {per_process // divisor})"
+            for divisor in _neighbours(_divisors(per_process), max_tokens)
+        ]
+    # No batch will do with this number of processes.
+    max_tokens = max(divisor for divisor in _divisors(tokens_per_update) if divisor <= max_tokens)
+    batches = tokens_per_update // max_tokens
+    return [
+        f"{divisor} process(es) with --max-tokens {max_tokens} (update-freq {batches // divisor})"
+        for divisor in _neighbours(_divisors(batches), processes)
+    ]
+
+
+def _neighbours(numbers: List[int], number: int) -> List[int]:
+    """The nearest of ascending numbers below and above one, as far as there are any."""
+    return [other for other in numbers if other < number][-1:] + [other for other in numbers if other > number][:1]
+
+
+def _divisors(number: int) -> List[int]:
+    small = [divisor for divisor in range(1, int(number**0.5) + 1) if number % divisor == 0]
+    return sorted({*small, *(number // divisor for divisor in small)})

@@ -1,16 +1,84 @@
 """A run's folder: which settings it belongs to, what is done in it, and who works in it."""
 
+import contextlib
 import json
+import math
 import shutil
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.files import atomic_output
-from rdrop_fairseq.common.locks import lock_folder
+from rdrop_fairseq.common.files import atomic_output, write_json, write_text
+from rdrop_fairseq.common.locks import locked_folder
 
 # More of these continues a run; all other settings are part of what a run is.
 LIMITS = ("max_update", "max_epoch", "stop_time_hours")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_table(value: Any) -> bool:
+    """Of scalars: settings, limits, versions."""
+    return isinstance(value, dict) and all(
+        isinstance(entry, (str, int, type(None))) or (isinstance(entry, float) and math.isfinite(entry))
+        for entry in value.values()
+    )
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What run.json holds: how a run is trained, with what, and how it is to be evaluated."""
+
+    config: str
+    variant: str
+    data: str
+    source_language: str
+    target_language: str
+    tokens_per_update: int
+    max_tokens: int
+    processes: int
+    update_freq: int
+    precision: str
+    average: Optional[int]
+    """How many of the last checkpoints are averaged, None where ``checkpoint`` is ``"best"``."""
+    checkpoint: str
+    generation: List[str]
+    """Flags of fairseq-generate."""
+    command: List[str]
+    environment: Dict[str, str]
+    versions: Dict[str, str]
+    commit: str
+    device: str
+    limits: Dict[str, float]
+    """How long it was to be trained, by the names in ``LIMITS``; 0 stands for no limit."""
+    settings: Dict[str, Any]
+    """All that decides what is trained; a run folder belongs to one set of these."""
+
+    @property
+    def languages(self) -> Tuple[str, str]:
+        return self.source_language, self.target_language
+
+
+_CHECKS: Dict[str, Callable[[Any], bool]] = {
+    **{name: _is_count for name in ("tokens_per_update", "max_tokens", "processes", "update_freq")},
+    **{name: _is_list_of_text for name in ("generation", "command")},
+    **{name: _is_table for name in ("environment", "versions", "limits", "settings")},
+    "variant": lambda value: value in ("rdrop", "baseline"),
+    "precision": lambda value: value in ("fp32", "fp16", "bf16"),
+    "average": lambda value: value is None or _is_count(value),
+    "checkpoint": lambda value: value in ("best", "average"),
+}
 
 
 class RunFolder:
@@ -24,40 +92,44 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.last_checkpoint = self.checkpoints / "checkpoint_last.pt"
         self._exit_status = path / "exit_status"
-        self._lock: Optional[int] = None
 
-    def lock(self) -> int:
-        """Make the folder and keep every other process from it until this one, and its children, have ended.
-
-        Returns:
-            The file descriptor that holds the lock, for children to inherit.
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder and keep every other process from it for the time of the block.
 
         Raises:
             UserError: another process holds it, or the folder cannot be written.
         """
-        self._lock = lock_folder(
-            self.path,
-            "train.sh",
-            f"another process trains in {self.path}; wait for it, or choose another folder with --run-dir",
-            "choose another folder with --run-dir",
-        )
-        return self._lock
+        another = "choose another folder with --run-dir"
+        taken = f"another process trains in {self.path}; wait for it, or {another}"
+        with locked_folder(self.path, "train.sh", taken, another):
+            yield
 
-    def read_record(self) -> Optional[Dict[str, Any]]:
+    def read_record(self, remedy: str = "choose another run folder, or delete it") -> Optional[RunRecord]:
         """The contents of run.json, None where there is none.
 
         Raises:
-            UserError: it is damaged.
+            UserError: it is damaged, or says less than a record has to; the message ends with ``remedy``.
         """
         try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
-            if not isinstance(record, dict):
-                raise ValueError("it holds no record of a run")
+            content = json.loads(self.record.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {self.record} ({error}); choose another run folder, or delete it") from error
-        return record
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no JSON"
+            raise UserError(f"cannot read {self.record} ({reason}); {remedy}") from error
+        if not isinstance(content, dict):
+            raise UserError(f"cannot read {self.record} (it holds no record of a run); {remedy}")
+        names = [field.name for field in fields(RunRecord)]
+        missing = [name for name in names if name not in content]
+        if missing:
+            raise UserError(
+                f"{self.record} does not say {', '.join(missing)}: it is damaged or of another version; {remedy}"
+            )
+        for name in names:
+            if not _CHECKS.get(name, _is_text)(content[name]):
+                raise UserError(f"{self.record} is damaged: {name} is {str(content[name])[:60]}; {remedy}")
+        return RunRecord(**{name: content[name] for name in names})
 
     def check_settings(self, settings: Dict[str, Any]) -> None:
         """Refuse a folder that holds something else than a run with these settings.
@@ -78,7 +150,7 @@ class RunFolder:
             return
         if not self._has_checkpoints():
             return
-        differences = _differences(earlier.get("settings", {}), settings)
+        differences = _differences(earlier.settings, settings)
         if differences:
             more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
             raise UserError(
@@ -94,8 +166,7 @@ class RunFolder:
         earlier = self.read_record()
         if earlier is None or self.read_exit_status() != 0 or not self._has_checkpoints():
             return False
-        reached = earlier.get("limits", {})
-        return all(_at_most(limits[name], reached.get(name, 0)) for name in LIMITS)
+        return all(_at_most(limits[name], earlier.limits.get(name, 0)) for name in LIMITS)
 
     def _has_checkpoints(self) -> bool:
         return any(self.checkpoints.glob("checkpoint*.pt"))
@@ -108,35 +179,29 @@ class RunFolder:
             return None
 
     def write_exit_status(self, status: int) -> None:
-        with atomic_output(self._exit_status) as temporary:
-            temporary.write_text(f"{status}\n", encoding="utf-8")
+        write_text(self._exit_status, f"{status}\n")
 
-    def begin(self, record: Dict[str, Any], configuration: Path, commands: List[str]) -> None:
+    def begin(self, record: RunRecord, configuration: Path, commands: List[str]) -> None:
         """Note what is about to be trained; an exit status from before no longer holds."""
         if self._exit_status.exists():
             self._exit_status.unlink()
         self._write_record(record, configuration)
         noted = self.commands.read_text(encoding="utf-8").splitlines() if self.commands.exists() else []
-        with atomic_output(self.commands) as temporary:
-            lines = noted + [command for command in commands if command not in noted]
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines = noted + [command for command in commands if command not in noted]
+        write_text(self.commands, "\n".join(lines) + "\n")
 
-    def update_evaluation(self, record: Dict[str, Any], configuration: Path) -> None:
+    def update_evaluation(self, record: RunRecord, configuration: Path) -> None:
         """Note how a complete run is to be evaluated, which the configuration may have changed since."""
         earlier = self.read_record()
         assert earlier is not None
-        if any(earlier.get(name) != record[name] for name in _EVALUATION):
-            self._write_record({**earlier, **{name: record[name] for name in _EVALUATION}}, configuration)
+        updated = replace(earlier, average=record.average, checkpoint=record.checkpoint, generation=record.generation)
+        if updated != earlier:
+            self._write_record(updated, configuration)
 
-    def _write_record(self, record: Dict[str, Any], configuration: Path) -> None:
-        with atomic_output(self.record) as temporary:
-            temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        with atomic_output(self.path / "config.args") as temporary:
+    def _write_record(self, record: RunRecord, configuration: Path) -> None:
+        write_json(self.record, asdict(record))
+        with atomic_output(self.path / f"config{configuration.suffix}") as temporary:
             shutil.copyfile(configuration, temporary)
-
-
-_EVALUATION = ("average", "checkpoint", "generation")
-"""The entries of the record that say how a run is to be evaluated."""
 
 
 def _differences(there: Dict[str, Any], here: Dict[str, Any]) -> List[str]:

@@ -1,26 +1,25 @@
-"""Planning one training: everything about it decided and checked, nothing changed yet."""
+"""One training: everything about it is decided and checked first, with nothing changed; then it is trained."""
 
 import argparse
+import contextlib
 import importlib.util
-import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.versions import hardware, package_versions, plugin_state
 from rdrop_fairseq.data.binarised_data import check_binarised_data, check_path, fingerprint
 from rdrop_fairseq.experiments import placement as placements
-from rdrop_fairseq.experiments.configuration import Configuration, Setting, closest, read_configuration
-from rdrop_fairseq.experiments.fairseq_flags import CheckedFlags, check_generation_flags, check_training_flags
-from rdrop_fairseq.experiments.global_batch import derive_update_freq
-from rdrop_fairseq.experiments.placement import Placement
-from rdrop_fairseq.experiments.run_folder import LIMITS, RunFolder
-from rdrop_fairseq.experiments.training_flags import combine, configured_precision, describe
-
-PACKAGE = Path(__file__).resolve().parents[1]
-REPOSITORY = PACKAGE.parent
+from rdrop_fairseq.experiments.configuration import PACKAGE, REPOSITORY, Configuration, Setting
+from rdrop_fairseq.experiments.fairseq_parsers import CheckedFlags, check_flags
+from rdrop_fairseq.experiments.flags import combine, configured_precision, describe, words_of
+from rdrop_fairseq.experiments.placement import Placement, derive_update_freq
+from rdrop_fairseq.experiments.resuming import read_last_checkpoint
+from rdrop_fairseq.experiments.run_folder import LIMITS, RunFolder, RunRecord
+from rdrop_fairseq.experiments.training_process import TrainingProcess, full_environment
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Training:
         source, target = self.languages
         words = ["fairseq-train", str(self.data), "--user-dir", str(PACKAGE)]
         words += ["--source-lang", source, "--target-lang", target, "--save-dir", str(self.folder.checkpoints)]
-        words += [word for setting in self.flags for word in setting.words]
+        words += words_of(self.flags)
         words += ["--max-tokens", str(self.max_tokens), "--update-freq", str(self.update_freq)]
         words += ["--log-format", "json"]
         if self.tensorboard:
@@ -68,46 +67,58 @@ class Training:
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.placement.environment.items()]
         return " ".join([*variables, shlex.join(self.command)])
 
-    def record(self) -> Dict[str, Any]:
-        """What run.json holds: how it is trained, with what, and how it is to be evaluated."""
-        source, target = self.languages
-        machine = hardware()
-        return {
-            "config": self.configuration.name,
-            "variant": self.variant,
-            "data": str(self.data),
-            "source_language": source,
-            "target_language": target,
-            "tokens_per_update": self.tokens_per_update,
-            "max_tokens": self.max_tokens,
-            "processes": self.placement.processes,
-            "update_freq": self.update_freq,
-            "precision": self.precision or "fp32",
-            "average": self.configuration.average,
-            "checkpoint": "best" if self.configuration.average is None else "average",
-            "generation": [word for setting in self.configuration.generation for word in setting.words],
-            "command": self.command,
-            "environment": self.placement.environment,
-            "versions": package_versions(),
-            "commit": plugin_state(),
-            "device": f"{self.placement.description}: {machine['CPU' if self.placement.on_cpu else 'GPU']}",
-            "limits": self.limits,
-            "settings": self.settings,
-        }
+    @property
+    def summary(self) -> str:
+        """The global batch, and how it comes about."""
+        processes = self.placement.processes
+        return (
+            f"{self.configuration.name}, {self.variant}, on {self.placement.description}: "
+            f"{self.tokens_per_update} tokens per update = {self.max_tokens} (max-tokens) * "
+            f"{processes} (process{'es' if processes > 1 else ''}) * {self.update_freq} (update-freq)"
+        )
+
+    def record(self) -> RunRecord:
+        """How it is trained, with what, and how it is to be evaluated."""
+        average = self.configuration.average
+        device = hardware()["CPU" if self.placement.on_cpu else "GPU"]
+        return RunRecord(
+            config=self.configuration.name,
+            variant=self.variant,
+            data=str(self.data),
+            source_language=self.languages[0],
+            target_language=self.languages[1],
+            tokens_per_update=self.tokens_per_update,
+            max_tokens=self.max_tokens,
+            processes=self.placement.processes,
+            update_freq=self.update_freq,
+            precision=self.precision or "fp32",
+            average=average,
+            checkpoint="best" if average is None else "average",
+            generation=words_of(self.configuration.generation),
+            command=self.command,
+            environment=self.placement.environment,
+            versions=package_versions(),
+            commit=plugin_state(),
+            device=f"{self.placement.description}: {device}",
+            limits=self.limits,
+            settings=self.settings,
+        )
 
 
-def plan_training(options: argparse.Namespace, command_line: Sequence[Setting]) -> Training:
+def plan_training(
+    configuration: Configuration, variant: str, options: argparse.Namespace, command_line: Sequence[Setting]
+) -> Training:
     """Decide and check everything about a training.
 
     Args:
-        options: those of the script (see :mod:`.options`).
+        configuration: the experiment.
+        variant: ``"rdrop"`` or ``"baseline"``.
+        options: those of the engine (see :func:`.options.add_training_options`).
         command_line: those for fairseq-train.
 
     Raises:
         UserError: something cannot work; the message says what, and what to do.
     """
-    configuration = find_configuration(options.config)
-    variant = "baseline" if options.baseline else "rdrop"
     source = options.source_lang or configuration.source_language
     target = options.target_lang or configuration.target_language
     placement = _place(options)
@@ -119,13 +130,13 @@ def plan_training(options: argparse.Namespace, command_line: Sequence[Setting]) 
     if options.tensorboard and not _has_tensorboard():
         raise UserError("--tensorboard needs the package tensorboardX; install it: pip install tensorboardX")
 
-    data = (options.data or _default_data(configuration, source, target)).resolve()
+    data = (options.data or default_data(configuration, source, target)).resolve()
     check_path(data)
-    checked = check_training_flags(flags, data)
+    checked = check_flags(flags, "fairseq-train", data)
     limits = _limits(checked)
-    check_generation_flags(configuration.generation, data)
-    # What is only printed may be meant for data that are yet to be made.
-    is_made = not options.dry_run or data.exists()
+    check_flags(configuration.generation, "fairseq-generate", data)
+    # What is only printed, or checked ahead, may be meant for data that are yet to be made.
+    is_made = data.exists() or not (options.dry_run or options.data_to_come)
     if is_made:
         check_binarised_data(data, source, target, _how_to_prepare(configuration, target))
     settings = {
@@ -152,23 +163,70 @@ def plan_training(options: argparse.Namespace, command_line: Sequence[Setting]) 
     )  # fmt: skip
 
 
-def find_configuration(name: str) -> Configuration:
-    """A configuration by its name in configs/, or by its path.
+def train(training: Training, typed: str, program: str) -> int:
+    """Train, or continue, or find that nothing is left to do.
+
+    Args:
+        training: what :func:`plan_training` decided.
+        typed: the command that asked for it, to be noted.
+        program: the name of the script, for what it says.
+
+    Returns:
+        The exit status as a shell gives it: 0, or above 128 where a signal ended it.
 
     Raises:
-        UserError: there is none.
+        UserError: the folder holds another run, another process works in it, or the training failed.
     """
-    folder = REPOSITORY / "configs"
-    if os.sep in name or name.endswith(".args"):
-        return read_configuration(name)
-    path = folder / f"{name}.args"
-    if not path.is_file():
-        names = sorted(path.stem for path in folder.glob("*.args"))
-        raise UserError(f"no configuration {name}; {closest(name, names) or 'choose from ' + ', '.join(names)}")
-    return read_configuration(path)
+    folder = training.folder
+    # Of several nodes, which may share a file system, one alone writes to the folder.
+    is_first = training.placement.node_rank == 0
+    environment = full_environment(training.placement.environment)
+    with folder.locked() if is_first else contextlib.nullcontext():
+        folder.check_settings(training.settings)
+        if folder.is_complete(training.limits) or _reached_its_limit(training, program):
+            say(program, f"{folder.path}: done before; more updates with --max-update or --max-epoch")
+            if is_first:
+                folder.update_evaluation(training.record(), training.configuration.path)
+            return 0
+        log = folder.log if is_first else folder.path / f"train.node{training.placement.node_rank}.log"
+        if is_first:
+            folder.begin(training.record(), training.configuration.path, [typed, training.shell_command])
+        log.parent.mkdir(parents=True, exist_ok=True)
+        say(program, f"training in {folder.path}; all output is in {log}")
+        process = TrainingProcess(training.command, environment, log)
+        status = process.follow(training.variant)
+        if is_first:
+            folder.write_exit_status(status)
+    if status > 128:
+        say(program, f"ended by signal {status - 128}; the same command continues from the last checkpoint")
+    elif status != 0:
+        raise UserError(f"training failed with status {status}: {process.last_message()}; the whole log is {log}")
+    else:
+        say(program, f"done: {folder.checkpoints}")
+    return status
 
 
-def _default_data(configuration: Configuration, source: str, target: str) -> Path:
+def _reached_its_limit(training: Training, program: str) -> bool:
+    """Look at the checkpoint that fairseq-train would continue from, and put it in order for it.
+
+    fairseq-train does another update with a checkpoint that has had all of them.
+    """
+    last = read_last_checkpoint(training.folder.last_checkpoint)
+    if last is None:
+        return False
+    last.check_vocabulary(training.data, *training.languages)
+    is_first = training.placement.node_rank == 0
+    if 0 < training.limits["max_update"] <= last.updates:
+        if is_first:
+            training.folder.write_exit_status(0)
+        return True
+    if is_first:
+        place = last.continue_with(training.placement.processes, training.max_tokens)
+        say(program, f"resuming after update {last.updates}" + (f", {place}" if place else ""))
+    return False
+
+
+def default_data(configuration: Configuration, source: str, target: str) -> Path:
     """data/RECIPE/bin. A recipe of several language pairs, whose name has none, has a folder for each of them."""
     data, recipe = REPOSITORY / "data", configuration.recipe
     if recipe.endswith(f"_{configuration.source_language}_{configuration.target_language}"):
@@ -211,7 +269,7 @@ def _place(options: argparse.Namespace) -> Placement:
         visible = placements.visible_gpus()
         if gpus is not None and gpus > visible:
             raise UserError(f"--gpus {gpus}, but torch sees {visible} on this machine; ask for fewer, or give --cpu")
-        gpus = gpus or visible
+        gpus = gpus or min(visible, options.default_gpus or visible)
     return Placement(on_cpu=gpus == 0, processes_per_node=max(1, gpus), **nodes)
 
 

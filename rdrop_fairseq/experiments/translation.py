@@ -1,76 +1,82 @@
-"""A run of scripts/train.sh as evaluation sees it: its checkpoints, its test set, and what was made of them."""
+"""The translation of a run's test set: by which checkpoint, of which text, and whether it is there already."""
 
-import argparse
 import contextlib
 import json
 import os
 import re
 import shlex
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.files import atomic_output
-from rdrop_fairseq.common.locks import lock_folder
-from rdrop_fairseq.common.text import read_lines
+from rdrop_fairseq.common.files import write_json, write_text
+from rdrop_fairseq.common.locks import locked_folder
+from rdrop_fairseq.common.processes import ENDING_WITH_PARENT, program_path
+from rdrop_fairseq.common.text import last_line, read_lines
 from rdrop_fairseq.compat import load_checkpoint
 from rdrop_fairseq.data.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
 from rdrop_fairseq.data.preparation import Preparation, read_preparation
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import read_generate_output
-from rdrop_fairseq.experiments.generation_flags import SUBWORD_MARKS, check_generation_words, join_subwords
+from rdrop_fairseq.evaluation.score import read_hypotheses
+from rdrop_fairseq.experiments.configuration import PACKAGE
+from rdrop_fairseq.experiments.fairseq_parsers import check_flags
+from rdrop_fairseq.experiments.flags import generation_settings, joins_subwords, settings_of_words, task_words
 from rdrop_fairseq.experiments.resuming import LastCheckpoint
 from rdrop_fairseq.experiments.run_folder import RunFolder
 
-PACKAGE = Path(__file__).resolve().parents[1]
 SENTENCES_PER_BATCH = 64
-# What is read of run.json here.
-_RECORDED = (
-    "variant",
-    "data",
-    "source_language",
-    "target_language",
-    "precision",
-    "average",
-    "checkpoint",
-    "generation",
-)
+# How words are marked that were split into sub-words, and the --post-process that joins them.
+SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
+_ELSEWHERE = "score translations with --reference FILE --system NAME=FILE"
 
 
-class EvaluatedRun:
-    """The folder RUN and RUN/evaluation.
+@dataclass(frozen=True)
+class TranslationOptions:
+    """In place of what a run and its configuration say."""
+
+    average: Optional[int] = None
+    """How many of the last checkpoints to average."""
+    checkpoint: Optional[Path] = None
+    """Translate with this one."""
+    data: Optional[Path] = None
+    reference: Optional[Path] = None
+    cpu: bool = False
+
+
+class Translation:
+    """What is made of the folder RUN in RUN/evaluation.
 
     Args:
         path: RUN.
-        options: of the command line: average, checkpoint, data, reference, cpu.
-        generation: flags of fairseq-generate that win over the recipe's.
+        options: what is to be other than the run says.
+        generation: flags of fairseq-generate that win over the configuration's.
+        name: in tables; that of the folder unless given.
 
     Raises:
         UserError: ``path`` is no run, or has no checkpoints, data or reference.
     """
 
-    def __init__(self, path: Path, options: argparse.Namespace, generation: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: TranslationOptions = TranslationOptions(),
+        generation: Sequence[str] = (),
+        name: Optional[str] = None,
+    ) -> None:
         self.path, run = path, RunFolder(path)
-        record = run.read_record()
+        record = run.read_record(f"train again, or {_ELSEWHERE}")
         if record is None:
-            raise UserError(
-                f"{path} has no run.json; give a folder that scripts/train.sh made, or score translations with "
-                "--reference FILE --system NAME=FILE"
-            )
-        missing = [name for name in _RECORDED if name not in record]
-        if missing:
-            raise UserError(
-                f"{path}/run.json does not say {', '.join(missing)}: it is damaged or of another version; train again, "
-                "or score translations with --reference FILE --system NAME=FILE"
-            )
-        self.record, self.variant = record, record["variant"]
-        self.languages = (record["source_language"], record["target_language"])
+            raise UserError(f"{path} has no run.json; give a folder that scripts/train.sh made, or {_ELSEWHERE}")
+        self.record, self.variant, self.languages = record, record.variant, record.languages
         # Names stand in tables: see rdrop_fairseq.common.command_line.
-        self.name = re.sub(r"[^\w .,+()-]", "_", path.resolve().name).lstrip("_ .,+()-") or self.variant
+        self.name = name or re.sub(r"[^\w .,+()-]", "_", path.resolve().name).lstrip("_ .,+()-") or self.variant
         self.is_trained = run.read_exit_status() == 0
-        self.data = (options.data or Path(record["data"])).resolve()
+        self.data = (options.data or Path(record.data)).resolve()
         if not self.data.is_dir():
             raise UserError(f"{path} was trained on {self.data}, which is gone; give --data its new place")
         self.preparation: Optional[Preparation] = read_preparation(self.data)
@@ -81,7 +87,8 @@ class EvaluatedRun:
         self.averages = False
         self.checkpoints = self._choose(run.checkpoints, options)
         self.on_cpu = options.cpu or not torch.cuda.is_available()
-        self.generation = [*record["generation"], *generation]
+        self.generation = [*record.generation, *generation]
+        self._extra = list(generation)
         self.folder = path / "evaluation"
         self.translations = self.folder / "translations.txt"
         self.partial_translations = self.folder / "translations.partial"
@@ -90,9 +97,9 @@ class EvaluatedRun:
         self._origin = self.folder / "translations.json"
         self._new_origin: Dict[str, Any] = {}
 
-    def _choose(self, folder: Path, options: argparse.Namespace) -> List[Path]:
+    def _choose(self, folder: Path, options: TranslationOptions) -> List[Path]:
         """The checkpoints to average, or the one to translate with."""
-        count = options.average or (self.record["average"] if self.record["checkpoint"] == "average" else None)
+        count = options.average or (self.record.average if self.record.checkpoint == "average" else None)
         if options.checkpoint is None and count:
             self.averages = True
             # Those after so many updates, where there are any, are equally far apart whatever the size of an epoch.
@@ -110,23 +117,14 @@ class EvaluatedRun:
             raise UserError(f"no checkpoint {path}; train first, or give --checkpoint FILE")
         return [path]
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes from RUN/evaluation.
+    def locked(self, program: str) -> contextlib.AbstractContextManager:
+        """Keep other processes from RUN/evaluation for the time of a block.
 
         Raises:
             UserError: one is there already, or the folder cannot be written.
         """
-        descriptor = lock_folder(
-            self.folder,
-            "evaluate.sh",
-            f"another process evaluates {self.path}; wait for it",
-            f"evaluate a copy of {self.path}",
-        )
-        try:
-            yield
-        finally:
-            os.close(descriptor)
+        taken = f"another process evaluates {self.path}; wait for it"
+        return locked_folder(self.folder, program, taken, f"evaluate a copy of {self.path}")
 
     def has_translations(self) -> bool:
         """Whether the translations that are there are whole, and those of these checkpoints, data and flags."""
@@ -148,11 +146,12 @@ class EvaluatedRun:
         """
         for path in (self.data, self.folder if self.averages else self.checkpoints[0]):
             check_path(path)
-        check_generation_words(self.generation, self.data)
+        generation_settings(self._extra)
+        check_flags(settings_of_words(self._told()), "fairseq-generate", self.data)
         self._check_test_set()
         with self._explaining_removal():
             self._check_vocabulary()
-        if self.preparation is None and not join_subwords(self.generation):
+        if self.preparation is None and not joins_subwords(self.generation):
             self._check_whole_words()
 
     def _check_test_set(self) -> None:
@@ -176,8 +175,8 @@ class EvaluatedRun:
         path = self.checkpoints[-1]
         LastCheckpoint(path, load_checkpoint(path)).check_vocabulary(self.data, *self.languages)
         # A checkpoint that was given may be of another run.
-        record = RunFolder(self.checkpoints[-1].resolve().parent.parent).read_record() or {}
-        trained_with = record.get("settings", {})
+        record = RunFolder(self.checkpoints[-1].resolve().parent.parent).read_record()
+        trained_with = record.settings if record else {}
         for name, digest in dictionary_digests(self.data, self.languages).items():
             if trained_with.get(name, digest) != digest:
                 raise UserError(
@@ -195,7 +194,28 @@ class EvaluatedRun:
                     f"--post-process {name}, or scores would be those of sub-words"
                 )
 
-    def begin_translations(self) -> None:
+    def translate(self) -> None:
+        """Translate the test set, and keep the translations if they can be scored; earlier ones stay until then.
+
+        Raises:
+            UserError: a checkpoint cannot be read or averaged, fairseq-generate failed, or its output is refused.
+        """
+        self._begin()
+        command = self.generation_command(partial=True)
+        # Ended when this process is killed: it would go on writing into the file that the next one begins.
+        worker = [*ENDING_WITH_PARENT, program_path(command[0]), *command[1:]]
+        with open(self.partial_translations, "wb") as output:
+            status = subprocess.run(worker, stdout=output, stderr=subprocess.STDOUT).returncode
+        if status != 0:
+            raise UserError(
+                f"{command[0]} failed with status {status}: {last_line(self.partial_translations)}; "
+                f"the whole message is in {self.partial_translations}"
+            )
+        # Before they get their name: what cannot be scored is refused here, with earlier results untouched.
+        read_hypotheses(self.partial_translations, len(read_lines(self.reference)))
+        self._keep()
+
+    def _begin(self) -> None:
         """Note what new translations are made from, and write the average of the checkpoints, beside an earlier one.
 
         A training that goes on may replace and remove checkpoints from here on. Noted before any is read, a checkpoint
@@ -245,11 +265,15 @@ class EvaluatedRun:
             command += self.preparation.text_flags(self.data)
         if self.on_cpu:
             command.append("--cpu")
-        elif self.record["precision"] in ("fp16", "bf16"):
-            command.append(f"--{self.record['precision']}")
-        return command + self.generation
+        elif self.record.precision != "fp32":
+            command.append(f"--{self.record.precision}")
+        return command + self._told()
 
-    def keep_translations(self) -> None:
+    def _told(self) -> List[str]:
+        """How the model reads text, as in its training, and the flags that were given; the last of equal ones wins."""
+        return [*task_words(self.record.settings), *self.generation]
+
+    def _keep(self) -> None:
         """Put the new translations, with their average, in the place of earlier ones, and remove what is of those.
 
         What the new ones were made from is written last: killed before that, evaluation makes them again.
@@ -264,10 +288,8 @@ class EvaluatedRun:
         elif self._partial_average.exists():
             self._partial_average.unlink()
         os.replace(self.partial_translations, self.translations)
-        with atomic_output(self._origin) as temporary:
-            temporary.write_text(json.dumps(self._new_origin, indent=2) + "\n", encoding="utf-8")
-        with atomic_output(self.folder / "command.txt") as temporary:
-            temporary.write_text(shlex.join(self.generation_command()) + "\n", encoding="utf-8")
+        write_json(self._origin, self._new_origin)
+        write_text(self.folder / "command.txt", shlex.join(self.generation_command()) + "\n")
 
     def _origin_of_translations(self) -> Dict[str, Any]:
         test = sorted(self.data.glob(f"test.{'-'.join(self.languages)}.*"))
@@ -277,7 +299,7 @@ class EvaluatedRun:
             "test set": list(map(_identity, test)),
             "dictionaries": dictionary_digests(self.data, self.languages),
             "reference": _identity(self.reference),
-            "flags": self.generation,
+            "flags": self._told(),
             "preparation": self.preparation.text_flags(self.data) if self.preparation else [],
             "device": "CPU" if self.on_cpu else "GPU",
         }

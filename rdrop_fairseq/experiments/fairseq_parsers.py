@@ -5,12 +5,12 @@ import ast
 import json
 import re
 import sys
-from pathlib import Path
-from typing import Any, Callable, Collection, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import PathLike
 from rdrop_fairseq.experiments.configuration import Setting, closest
-from rdrop_fairseq.experiments.training_flags import is_set_by_script
+from rdrop_fairseq.experiments.flags import is_refused, words_of
 
 # How argparse begins a complaint about one option, all of whose names it gives.
 _COMPLAINT = re.compile(r"argument (?P<flags>\S+): (?P<reason>.*)", re.DOTALL)
@@ -26,34 +26,13 @@ class CheckedFlags(NamedTuple):
     """The values of all of fairseq's flags, defaults included."""
 
 
-def check_training_flags(settings: Sequence[Setting], data: Union[str, Path]) -> CheckedFlags:
-    """Parse the flags of fairseq-train as it would.
+def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> CheckedFlags:
+    """Parse flags as ``"fairseq-train"`` or ``"fairseq-generate"`` would.
 
     Raises:
         UserError: a flag is unknown to fairseq, lacks its value, has one too many, or one of the wrong kind; the
             message begins with the place of the flag.
     """
-    return _check(settings, "fairseq-train", [str(data)], is_set_by_script)
-
-
-def check_generation_flags(
-    settings: Sequence[Setting], data: Union[str, Path], refused: Collection[str] = ()
-) -> CheckedFlags:
-    """The same for fairseq-generate; flags that are ``refused`` elsewhere are not suggested."""
-    return _check(settings, "fairseq-generate", [str(data), "--path", "checkpoint.pt"], lambda flag: flag in refused)
-
-
-class _RefusedError(Exception):
-    """What fairseq's parser says in place of ending the process."""
-
-
-def _refuse(message: str) -> None:
-    raise _RefusedError(message)
-
-
-def _check(
-    settings: Sequence[Setting], command: str, words: List[str], is_refused: Callable[[str], bool]
-) -> CheckedFlags:
     for setting in settings:
         if setting.value == "":
             raise _without_value(setting)
@@ -62,11 +41,14 @@ def _check(
 
     from rdrop_fairseq import criterions, tasks  # noqa: F401 (registers what configurations name)
 
-    words = words + [word for setting in settings for word in setting.words]
+    words = [str(data), *words_of(settings)]
     # The first parsers that fairseq makes read the command line of the process.
     previous, sys.argv = sys.argv, [command]
     try:
-        parser = options.get_training_parser() if command == "fairseq-train" else options.get_generation_parser()
+        if command == "fairseq-train":
+            parser = options.get_training_parser()
+        else:
+            parser, words = options.get_generation_parser(), [*words, "--path", "checkpoint.pt"]
         parser.error = _refuse
         parser._get_value = _complaining(parser._get_value)  # argparse has no public way to convert a value
         values, _ = options.parse_args_and_arch(parser, input_args=words, parse_known=True)
@@ -79,12 +61,21 @@ def _check(
     for setting in settings:
         action = actions.get(setting.flag)
         if action is None:
-            suggestion = closest(setting.flag, (flag for flag in actions if flag[:2] == "--" and not is_refused(flag)))
-            raise UserError(f"{setting.place}: {setting.flag} is no flag of {command}; {suggestion or 'leave it out'}")
+            known = (flag for flag in actions if flag[:2] == "--" and not is_refused(flag, command))
+            suggestion = closest(setting.flag, known) or "leave it out"
+            raise UserError(f"{setting.place}: {setting.flag} is no flag of {command}; {suggestion}")
         if action.nargs == 0 and setting.value is not None:
             raise UserError(f"{setting.place}: {setting.flag} is a switch; leave {setting.value} out")
         _check_value(setting, action.dest)
     return CheckedFlags({setting.flag: actions[setting.flag].dest for setting in settings}, values)
+
+
+class _RefusedError(Exception):
+    """What fairseq's parser says in place of ending the process."""
+
+
+def _refuse(message: str) -> None:
+    raise _RefusedError(message)
 
 
 def _complaining(convert: Callable[[argparse.Action, str], Any]) -> Callable[[argparse.Action, str], Any]:

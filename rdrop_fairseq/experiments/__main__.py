@@ -1,0 +1,108 @@
+"""The engine behind the scripts: ``python -m rdrop_fairseq.experiments quickstart|train|evaluate|reproduce ...``."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from rdrop_fairseq.common.command_line import Parser, positive_number, quiet_libraries, say, split_words
+from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED
+from rdrop_fairseq.evaluation.score_tables import format_table
+from rdrop_fairseq.experiments.comparison import ScoringOptions, compare
+from rdrop_fairseq.experiments.configuration import find_configuration
+from rdrop_fairseq.experiments.flags import training_settings
+from rdrop_fairseq.experiments.options import add_node_options, add_training_options, check_training_options
+from rdrop_fairseq.experiments.training import plan_training, train
+from rdrop_fairseq.experiments.translation import Translation, TranslationOptions
+
+
+def train_command(words: Sequence[str]) -> int:
+    """``scripts/train.sh``: one training; returns its exit status."""
+    script = "scripts/train.sh"
+    parser = Parser(prog=script, allow_abbrev=False)
+    add_training_options(parser)
+    add_node_options(parser)
+    parser.add_argument("config", metavar="CONFIG", help="a name in configs/, such as wmt14_en_de, or a path")
+    parser.add_argument("--baseline", action="store_true", help="train the baseline, not R-Drop")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of fairseq-preprocess")
+    parser.add_argument("--source-lang", metavar="LANG", help="in place of the configuration's")
+    parser.add_argument("--target-lang", metavar="LANG", help="in place of the configuration's")
+    parser.add_argument("--run-dir", type=Path, metavar="RUN", help="the folder of the run")
+    parser.add_argument("--dry-run", action="store_true", help="print what would run, and do nothing")
+    own, others = split_words(words, parser)
+    options = parser.parse_args(own)
+    check_training_options(options)
+    command_line = training_settings(others)
+    variant = "baseline" if options.baseline else "rdrop"
+    training = plan_training(find_configuration(options.config), variant, options, command_line)
+    say("train.sh", training.summary)
+    if options.dry_run:
+        print(training.shell_command)
+        return 0
+    return train(training, shlex.join([script, *words]), "train.sh")
+
+
+def evaluate_command(words: Sequence[str]) -> int:
+    """``scripts/evaluate.sh RUN...``: translations and scores of runs."""
+    parser = Parser(prog="scripts/evaluate.sh", allow_abbrev=False)
+    parser.add_argument("run", nargs="*", type=Path, metavar="RUN", help="folders that scripts/train.sh made")
+    parser.add_argument("--average", type=positive_number, metavar="K", help="average the last K checkpoints")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="translate with this checkpoint")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the data, where they are no longer in their place")
+    parser.add_argument("--reference", type=Path, metavar="FILE", help="raw reference text of the test set")
+    parser.add_argument("--cpu", action="store_true", help="translate on the CPU")
+    parser.add_argument("--resamples", type=positive_number, default=DEFAULT_RESAMPLES, help="of the bootstrap")
+    parser.add_argument("--seed", type=positive_number, default=DEFAULT_SEED, help="of the bootstrap")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where a comparison goes")
+    own, generation = split_words(words, parser)
+    options = parser.parse_args(own)
+    if not options.run:
+        parser.error("give a RUN that scripts/train.sh made, or translations with --system NAME=FILE")
+    if options.average is not None and options.checkpoint is not None:
+        raise UserError("--average and --checkpoint exclude each other; give one")
+    if options.checkpoint is not None and len(options.run) > 1:
+        raise UserError("--checkpoint belongs to one run; give one RUN")
+    quiet_libraries()
+    translation = TranslationOptions(options.average, options.checkpoint, options.data, options.reference, options.cpu)
+    runs = [Translation(path, translation, generation) for path in options.run]
+    print(format_table(compare(runs, ScoringOptions(options.resamples, options.seed), "evaluate.sh", options.output)))
+    return 0
+
+
+def quickstart_command(words: Sequence[str]) -> int:
+    """``scripts/quickstart.sh``: baseline and R-Drop on one text, from sub-words to a report."""
+    from rdrop_fairseq.experiments.quickstart import main
+
+    return main(words)
+
+
+def reproduce_command(words: Sequence[str]) -> int:
+    """``scripts/reproduce_*.sh``: a published recipe from its archives to its scores."""
+    from rdrop_fairseq.experiments.reproduction import main
+
+    return main(words)
+
+
+COMMANDS = {
+    "quickstart": quickstart_command,
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "reproduce": reproduce_command,
+}
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """The command line; returns the exit status.
+
+    Raises:
+        UserError: something cannot work, or a program failed.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] not in COMMANDS:
+        raise UserError(f"give one of {', '.join(COMMANDS)}; scripts/train.sh --help and its like say what they take")
+    return COMMANDS[words[0]](words[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""A whole experiment: data, the trainings of baseline and R-Drop with equal settings, translations, scores."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Dict, List, Sequence
+
+from rdrop_fairseq.common.command_line import say
+from rdrop_fairseq.data.prepare import Preparation
+from rdrop_fairseq.evaluation.score_report import ScoreReport
+from rdrop_fairseq.experiments.comparison import ScoringOptions, compare
+from rdrop_fairseq.experiments.configuration import Configuration, Setting
+from rdrop_fairseq.experiments.flags import for_variant
+from rdrop_fairseq.experiments.training import Training, plan_training, train
+from rdrop_fairseq.experiments.translation import Translation, TranslationOptions
+
+# In the order in which they are trained: the one that a reader knows comes first.
+ORDER = ("baseline", "rdrop")
+
+
+class Experiment:
+    """What scripts/quickstart.sh and scripts/reproduce_*.sh do, step by step; each step continues where it was.
+
+    Args:
+        configuration: its hyper-parameters.
+        options: of the trainings (see :mod:`.options`).
+        command_line: flags of fairseq-train that win over the configuration's; those of R-Drop are for R-Drop alone.
+        preparation: makes the data.
+        folders: the run folders of ``"baseline"`` and ``"rdrop"``.
+        command: the command that asked for it, to be noted: the path of the script, and its words.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        options: argparse.Namespace,
+        command_line: Sequence[Setting],
+        preparation: Preparation,
+        folders: Dict[str, Path],
+        command: Sequence[str],
+    ) -> None:
+        self._configuration, self._options, self._command_line = configuration, options, command_line
+        self._preparation, self._folders, self._command = preparation, folders, command
+        self._program = Path(command[0]).name
+
+    def check(self) -> None:
+        """Assert, before the first expensive step, all that later ones need.
+
+        Raises:
+            UserError: something cannot work; the message says what, and what to do.
+        """
+        say(self._program, "checking the options of both trainings")
+        self._preparation.check()
+        for variant in ORDER:
+            self._plan(variant, data_to_come=True)
+
+    def prepare(self) -> None:
+        """Make the binarised data."""
+        self._preparation.run()
+
+    def train(self, variant: str) -> None:
+        """Train ``"baseline"`` or ``"rdrop"``; ends the process where a signal ended the training."""
+        training = self._plan(variant)
+        say(self._program, training.summary)
+        status = train(training, shlex.join(self._command), self._program)
+        if status != 0:
+            sys.exit(status)
+
+    def compare(
+        self,
+        names: Dict[str, str],
+        output: Path,
+        options: TranslationOptions,
+        scoring: ScoringOptions,
+    ) -> ScoreReport:
+        """Translate the test set with both, and test whether they differ.
+
+        Args:
+            names: of the variants in tables.
+            output: the folder of comparison.json and comparison.md.
+            options: of the translations.
+            scoring: how they are scored.
+        """
+        runs: List[Translation] = [
+            Translation(self._folders[variant], options, name=names.get(variant)) for variant in ORDER
+        ]
+        return compare(runs, scoring, self._program, output)
+
+    def _plan(self, variant: str, data_to_come: bool = False) -> Training:
+        changes = {
+            "run_dir": self._folders[variant], "data": self._preparation.binarised, "data_to_come": data_to_come
+        }  # fmt: skip
+        options = argparse.Namespace(**{**vars(self._options), **changes})
+        return plan_training(self._configuration, variant, options, for_variant(self._command_line, variant))

@@ -27,8 +27,9 @@ from rdrop_fairseq.evaluation.generate_output import is_generate_output, parse_g
 from rdrop_fairseq.evaluation.paper_bleu import PaperScorer
 from rdrop_fairseq.evaluation.score_report import MetricResult, ScoreReport, SystemResult, write_scores
 from rdrop_fairseq.evaluation.score_tables import format_markdown, format_table
-from rdrop_fairseq.experiments.generation_flags import SUBWORD_MARKS
 
+# How words are marked that were split into sub-words, and the --post-process that joins them.
+SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
 PathLike = Union[str, Path]
 
 DEFAULT_RESAMPLES = 1000

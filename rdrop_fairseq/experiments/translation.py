@@ -22,7 +22,7 @@ from rdrop_fairseq.data.binarised_data import check_path, dictionary_digests, di
 from rdrop_fairseq.data.preparation import Preparation, read_preparation
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import read_generate_output
-from rdrop_fairseq.evaluation.score import read_hypotheses
+from rdrop_fairseq.evaluation.score import SUBWORD_MARKS, read_hypotheses
 from rdrop_fairseq.experiments.configuration import PACKAGE
 from rdrop_fairseq.experiments.fairseq_parsers import check_flags
 from rdrop_fairseq.experiments.flags import generation_settings, joins_subwords, settings_of_words, task_words
@@ -30,8 +30,6 @@ from rdrop_fairseq.experiments.resuming import LastCheckpoint
 from rdrop_fairseq.experiments.run_folder import RunFolder
 
 SENTENCES_PER_BATCH = 64
-# How words are marked that were split into sub-words, and the --post-process that joins them.
-SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
 _ELSEWHERE = "score translations with --reference FILE --system NAME=FILE"
 
 

@@ -1,39 +1,82 @@
 """The folder of a run: what is in it, and what is done in it."""
 
+import json
+from dataclasses import asdict, replace
+
 import pytest
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.experiments.run_folder import LIMITS, RunFolder
+from rdrop_fairseq.experiments.run_folder import LIMITS, RunFolder, RunRecord
+
+RECORD = RunRecord(
+    config="small", variant="rdrop", data="/data", source_language="en", target_language="de", tokens_per_update=400,
+    max_tokens=100, processes=2, update_freq=2, precision="fp32", average=5, checkpoint="average",
+    generation=["--beam", "4"], command=["fairseq-train"], environment={}, versions={"torch": "2.13.0"}, commit="0.2.0",
+    device="here", limits={"max_update": 12}, settings={"--lr": "0.1", "--share-all-embeddings": None},
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{"])
+@pytest.mark.parametrize("content", ["", "[1]", "{", "null", "[" * 100_000])
 def test_a_damaged_record(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(UserError, match="cannot read .*run.json .*; choose another run folder, or delete it"):
         RunFolder(tmp_path).read_record()
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("variant", "other"),
+        ("variant", None),
+        ("data", ["/data"]),
+        ("average", "abc"),
+        ("average", 0),
+        ("average", True),
+        ("checkpoint", "last"),
+        ("precision", "fp8"),
+        ("generation", "--beam 4"),
+        ("generation", [4]),
+        ("limits", {"max_update": float("inf")}),
+        ("limits", [12]),
+        ("settings", None),
+        ("settings", {"--lr": [0.1]}),
+        ("processes", -1),
+        ("max_tokens", 1.5),
+    ],
+)
+def test_wrong_values_are_named(tmp_path, name, value):
+    content = {**asdict(RECORD), name: value}
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"run.json is damaged: {name} is .*; train again") as error:
+        RunFolder(tmp_path).read_record("train again")
+    assert "\n" not in str(error.value)
+    del content[name]
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"run.json does not say {name}: it is damaged or of another version"):
+        RunFolder(tmp_path).read_record()
+
+
 def test_a_complete_run_follows_the_configuration_in_how_it_is_evaluated(tmp_path):
-    configuration = tmp_path / "configuration.args"
+    configuration = tmp_path / "configuration.yaml"
     configuration.write_text("first")
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    record = {"average": 5, "checkpoint": "average", "generation": ["--beam", "4"], "device": "here"}
-    folder.begin(record, configuration, ["train"])
+    folder.begin(RECORD, configuration, ["train"])
+    assert folder.read_record() == RECORD
     folder.write_exit_status(0)
     unchanged = folder.record.stat().st_mtime_ns
-    folder.update_evaluation({**record, "device": "there"}, configuration)
+    folder.update_evaluation(replace(RECORD, device="there"), configuration)
     assert folder.record.stat().st_mtime_ns == unchanged
     configuration.write_text("second")
-    folder.update_evaluation({**record, "average": 3, "device": "there"}, configuration)
-    assert folder.read_record() == {**record, "average": 3}
-    assert (folder.path / "config.args").read_text() == "second"
+    folder.update_evaluation(replace(RECORD, average=3, device="there"), configuration)
+    assert folder.read_record() == replace(RECORD, average=3)
+    assert (folder.path / "config.yaml").read_text() == "second"
     assert folder.read_exit_status() == 0
 
 
 def test_complete_with_its_checkpoints_only(tmp_path):
     folder = RunFolder(tmp_path)
-    (tmp_path / "run.json").write_text('{"limits": {"max_update": 12}}')
+    (tmp_path / "run.json").write_text(json.dumps(asdict(RECORD)))
     folder.checkpoints.mkdir()
     folder.last_checkpoint.touch()
     limits = {**dict.fromkeys(LIMITS, 0), "max_update": 12}

@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.experiments import launch, placement, training
-from rdrop_fairseq.experiments.training import REPOSITORY
+from rdrop_fairseq.experiments import placement, training
+from rdrop_fairseq.experiments.__main__ import train_command
+from rdrop_fairseq.experiments.configuration import REPOSITORY
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def command(data_bin, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(placement, "visible_gpus", lambda: gpus)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         options = ["--data", data_bin, "--run-dir", tmp_path / "run", "--dry-run"]
-        assert launch.main([str(word) for word in (*words, *options)]) == 0
+        assert train_command([str(word) for word in (*words, *options)]) == 0
         assert not (tmp_path / "run").exists()
         return shlex.split(capsys.readouterr().out)
 
@@ -109,11 +110,11 @@ def test_tensorboard(command, tmp_path):
     [
         ((), "the following arguments are required: CONFIG; see scripts/train.sh --help"),
         (("wmt14_en_d",), "no configuration wmt14_en_d; did you mean wmt14_en_de?"),
-        (("./absent.args",), "cannot read configuration absent.args: No such file"),
-        (("wmt14_en_de", "--save-dir", "x"), "--save-dir is set by scripts/train.sh; --run-dir chooses the folder"),
-        (("wmt14_en_de", "--update-freq=2"), "--update-freq is set by scripts/train.sh; it follows from --tokens-per"),
-        (("wmt14_en_de", "--distributed-port", "1"), "--distributed-port is set by scripts/train.sh; give --gpus"),
-        (("wmt14_en_de", "--criterion", "x"), "--criterion is set by scripts/train.sh; --baseline chooses"),
+        (("./absent.yaml",), "cannot read configuration absent.yaml: No such file"),
+        (("wmt14_en_de", "--save-dir", "x"), "--save-dir is set by the script; --run-dir chooses the folder"),
+        (("wmt14_en_de", "--update-freq=2"), "--update-freq is set by the script; it follows from --tokens-per"),
+        (("wmt14_en_de", "--distributed-port", "1"), "--distributed-port is set by the script; give --gpus"),
+        (("wmt14_en_de", "--criterion", "x"), "--criterion is set by the script; the configuration"),
         (("wmt14_en_de", "--max-tokens", "1e3"), "argument --max-tokens: '1e3' is not a whole number above 0"),
         (("wmt14_en_de", "--max-tokens"), "argument --max-tokens: expected one argument"),
         (("wmt14_en_de", "more"), "unrecognized arguments: more; see scripts/train.sh --help"),
@@ -154,7 +155,7 @@ def test_mistakes(data_bin, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     where = [] if "--data" in words else ["--data", str(data_bin)]
     with pytest.raises(UserError) as error:
-        launch.main([*words, *(["--run-dir", "run", *where] if words else [])])
+        train_command([*words, *(["--run-dir", "run", *where] if words else [])])
     assert str(error.value).startswith(message.format(data=data_bin)) and "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -165,10 +166,10 @@ def test_incomplete_data(data_bin, tmp_path):
     for path in folder.glob("valid.*"):
         path.unlink()
     with pytest.raises(UserError, match=f"no valid data for en-de in {folder}: there is no valid split; prepare it"):
-        launch.main(arguments)
+        train_command(arguments)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="dict.en.txt for en-de: it is no folder of fairseq-preprocess; prepare it"):
-        launch.main([*arguments, "--data", str(tmp_path / "empty")])
+        train_command([*arguments, "--data", str(tmp_path / "empty")])
     assert not (tmp_path / "run").exists()
 
 
@@ -186,7 +187,7 @@ def test_default_data(tmp_path, monkeypatch, words, folder, prepare):
     for name in ("configs", "scripts"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
     with pytest.raises(UserError) as error:
-        launch.main([*words, "--cpu"])
+        train_command([*words, "--cpu"])
     path = tmp_path / "data" / folder / "bin"
     assert str(error.value).startswith(f"no folder {path}; prepare it with scripts/{prepare}")
 
@@ -197,31 +198,31 @@ def test_data_of_the_other_direction(data_bin, tmp_path, monkeypatch, capsys):
     (tmp_path / "data" / "multi30k_en_de").mkdir(parents=True)
     (tmp_path / "data" / "multi30k_en_de" / "bin").symlink_to(data_bin)
     languages = ["--source-lang", "de", "--target-lang", "en"]
-    assert launch.main(["multi30k_en_de", "--cpu", "--dry-run", *languages]) == 0
+    assert train_command(["multi30k_en_de", "--cpu", "--dry-run", *languages]) == 0
     assert f"fairseq-train {data_bin} " in capsys.readouterr().out
 
 
 def test_a_dry_run_needs_no_data(tmp_path, capsys):
     arguments = ["wmt14_en_de", "--cpu", "--data", str(tmp_path / "later"), "--run-dir", str(tmp_path / "run")]
-    assert launch.main([*arguments, "--dry-run"]) == 0
+    assert train_command([*arguments, "--dry-run"]) == 0
     assert f"fairseq-train {tmp_path}/later " in capsys.readouterr().out
     with pytest.raises(UserError, match="no folder"):
-        launch.main(arguments)
+        train_command(arguments)
 
 
 def test_a_path_that_fairseq_would_split(data_bin, tmp_path):
     folder = shutil.copytree(data_bin, tmp_path / "a:b")
     with pytest.raises(UserError, match=f"fairseq takes {folder} for several paths, because of its :; rename"):
-        launch.main(["wmt14_en_de", "--cpu", "--data", str(folder), "--run-dir", str(tmp_path / "run")])
+        train_command(["wmt14_en_de", "--cpu", "--data", str(folder), "--run-dir", str(tmp_path / "run")])
     with pytest.raises(UserError, match="fairseq takes .*/run:2 for several paths"):
-        launch.main(["wmt14_en_de", "--cpu", "--data", str(data_bin), "--run-dir", str(tmp_path / "run:2")])
+        train_command(["wmt14_en_de", "--cpu", "--data", str(data_bin), "--run-dir", str(tmp_path / "run:2")])
 
 
 def test_a_configuration_must_not_set_what_the_script_sets(command, tmp_path):
-    published = (REPOSITORY / "configs" / "wmt14_en_de.args").read_text()
-    own = tmp_path / "own.args"
-    for flag, remedy in (("--update-freq 2", "it follows from"), ("--max-tokens 5", r"put it into \[batch\]")):
-        own.write_text(published.replace("[training]\n", f"[training]\n{flag}\n"))
-        line = own.read_text().splitlines().index(flag) + 1
-        with pytest.raises(UserError, match=f"own.args:{line}: {flag.split()[0]} is set by scripts/train.sh; {remedy}"):
+    published = (REPOSITORY / "configs" / "wmt14_en_de.yaml").read_text()
+    own = tmp_path / "own.yaml"
+    for flag, remedy in (("update-freq", "it follows from"), ("max-tokens", "put it into the section batch")):
+        own.write_text(published.replace("training:\n", f"training:\n  {flag}: 2\n"))
+        line = own.read_text().splitlines().index(f"  {flag}: 2") + 1
+        with pytest.raises(UserError, match=f"own.yaml:{line}: --{flag} is set by the script; {remedy}"):
             command(own)

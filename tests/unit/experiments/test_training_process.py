@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from rdrop_fairseq.experiments import launch
+from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.experiments.training_process import TrainingProcess, full_environment, message_of_failure
 
 UPDATE = (
@@ -20,7 +20,7 @@ UPDATE = (
 
 
 def start(tmp_path, program: str) -> TrainingProcess:
-    return TrainingProcess([sys.executable, "-c", program], full_environment({"ADDED": "yes"}), tmp_path / "log", None)
+    return TrainingProcess([sys.executable, "-c", program], full_environment({"ADDED": "yes"}), tmp_path / "log")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_training_goes_on_when_its_reader_goes_away(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "stderr", stderr)
         program = f"import time; print({UPDATE!r}, flush=True); time.sleep(0.5); print('at its end')"
         assert start(tmp_path, program).follow("rdrop") == 0
-        launch._say("done")
+        say("train.sh", "done")
         with contextlib.suppress(OSError):
             stderr.close()
     assert (tmp_path / "log").read_text().endswith("at its end\n")

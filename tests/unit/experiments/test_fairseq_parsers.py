@@ -6,7 +6,7 @@ import pytest
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.experiments.configuration import VARIANTS, Setting, read_configuration
-from rdrop_fairseq.experiments.fairseq_flags import check_generation_flags, check_training_flags
+from rdrop_fairseq.experiments.fairseq_parsers import check_flags
 
 CONFIGURATIONS = Path(__file__).resolve().parents[3] / "configs"
 COMMON = {
@@ -44,15 +44,15 @@ EXPERIMENTS = {
 
 def test_every_configuration_is_tested():
     """The quickstart's is tested with its script."""
-    assert {path.stem for path in CONFIGURATIONS.glob("*.args")} == {*EXPERIMENTS, "quickstart"}
+    assert {path.stem for path in CONFIGURATIONS.glob("*.yaml")} == {*EXPERIMENTS, "quickstart"}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_training(name, variant):
     flags, languages, max_tokens, tokens_per_update, _, _ = EXPERIMENTS[name]
-    configuration = read_configuration(CONFIGURATIONS / f"{name}.args")
-    values = check_training_flags(configuration.training(variant), "data").values
+    configuration = read_configuration(CONFIGURATIONS / f"{name}.yaml")
+    values = check_flags(configuration.training(variant), "fairseq-train", "data").values
     for flag, expected in {**COMMON, **flags}.items():
         assert getattr(values, flag) == expected, flag
     if variant == "rdrop":
@@ -68,11 +68,11 @@ def test_training(name, variant):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_generation(name):
     beam, length_penalty = EXPERIMENTS[name][-2:]
-    configuration = read_configuration(CONFIGURATIONS / f"{name}.args")
-    values = check_generation_flags(configuration.generation, "data").values
+    configuration = read_configuration(CONFIGURATIONS / f"{name}.yaml")
+    values = check_flags(configuration.generation, "fairseq-generate", "data").values
     assert (values.beam, values.lenpen) == (beam, length_penalty)
     # The best one by BLEU, or the average of the last ones; those have to be kept.
-    training = check_training_flags(configuration.training("rdrop"), "data").values
+    training = check_flags(configuration.training("rdrop"), "fairseq-train", "data").values
     if configuration.average is None:
         assert training.best_checkpoint_metric == "bleu"
     else:
@@ -81,7 +81,7 @@ def test_generation(name):
 
 
 def settings(*words) -> list:
-    return [Setting(flag, value, f"x.args:{number}") for number, (flag, value) in enumerate(words, start=1)]
+    return [Setting(flag, value, f"x.yaml:{number}") for number, (flag, value) in enumerate(words, start=1)]
 
 
 @pytest.mark.parametrize(
@@ -90,25 +90,25 @@ def settings(*words) -> list:
         (
             "--warmup-update",
             "5",
-            "x.args:2: --warmup-update is no flag of fairseq-train; did you mean --warmup-updates?",
+            "x.yaml:2: --warmup-update is no flag of fairseq-train; did you mean --warmup-updates?",
         ),
-        ("--qqqqqqqqqqqq", "5", "x.args:2: --qqqqqqqqqqqq is no flag of fairseq-train; leave it out"),
-        ("--max-update", "many", "x.args:2: --max-update many: invalid int value: 'many'"),
-        ("--lr", None, "x.args:2: --lr needs a value"),
-        ("--lr", "", "x.args:2: --lr needs a value"),
-        ("--lr", "0.001 0.002", "x.args:2: --lr 0.001 0.002: fairseq cannot read this value; correct it"),
-        ("--lr", "fast", "x.args:2: --lr fast: fairseq cannot read this value"),
-        ("--adam-betas", "x", "x.args:2: fairseq cannot read --adam-betas x; give (0.9, 0.98), say"),
-        ("--adam-betas", "(0.9,)", "x.args:2: fairseq cannot read --adam-betas (0.9,)"),
-        ("--eval-bleu-args", "{beam: 5}", "x.args:2: fairseq cannot read --eval-bleu-args {beam: 5}; give JSON"),
-        ("--save-directory", "x", "x.args:2: --save-directory is no flag of fairseq-train; leave it out"),
-        ("--eval-bleu", "yes", "x.args:2: --eval-bleu is a switch; leave yes out"),
-        ("--optimizer", "adm", "x.args:2: --optimizer adm does not exist; did you mean adam?"),
-        ("--arch", "transfromer", "x.args:2: --arch transfromer does not exist; did you mean transformer?"),
+        ("--qqqqqqqqqqqq", "5", "x.yaml:2: --qqqqqqqqqqqq is no flag of fairseq-train; leave it out"),
+        ("--max-update", "many", "x.yaml:2: --max-update many: invalid int value: 'many'"),
+        ("--lr", None, "x.yaml:2: --lr needs a value"),
+        ("--lr", "", "x.yaml:2: --lr needs a value"),
+        ("--lr", "0.001 0.002", "x.yaml:2: --lr 0.001 0.002: fairseq cannot read this value; correct it"),
+        ("--lr", "fast", "x.yaml:2: --lr fast: fairseq cannot read this value"),
+        ("--adam-betas", "x", "x.yaml:2: fairseq cannot read --adam-betas x; give (0.9, 0.98), say"),
+        ("--adam-betas", "(0.9,)", "x.yaml:2: fairseq cannot read --adam-betas (0.9,)"),
+        ("--eval-bleu-args", "{beam: 5}", "x.yaml:2: fairseq cannot read --eval-bleu-args {beam: 5}; give JSON"),
+        ("--save-directory", "x", "x.yaml:2: --save-directory is no flag of fairseq-train; leave it out"),
+        ("--eval-bleu", "yes", "x.yaml:2: --eval-bleu is a switch; leave yes out"),
+        ("--optimizer", "adm", "x.yaml:2: --optimizer adm does not exist; did you mean adam?"),
+        ("--arch", "transfromer", "x.yaml:2: --arch transfromer does not exist; did you mean transformer?"),
         (
             "--task",
             "rdrop_translations",
-            "x.args:2: --task rdrop_translations does not exist; did you mean rdrop_transl",
+            "x.yaml:2: --task rdrop_translations does not exist; did you mean rdrop_transl",
         ),
     ],
 )
@@ -116,18 +116,18 @@ def test_mistakes_in_flags_of_fairseq(flag, value, message):
     with pytest.raises(UserError) as error:
         words = [("--arch", "transformer"), ("--optimizer", "adam"), ("--task", "rdrop_translation")]
         kept = [word for word in words if word[0] != flag]
-        check_training_flags(settings(kept[0], (flag, value), *kept[1:]), "data")
+        check_flags(settings(kept[0], (flag, value), *kept[1:]), "fairseq-train", "data")
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 def test_a_flag_of_another_optimizer_has_no_namesake():
     with pytest.raises(UserError) as error:
         words = [("--arch", "transformer"), ("--optimizer", "nag"), ("--adam-betas", "(0.9, 0.98)")]
-        check_training_flags(settings(*words), "data")
-    assert str(error.value) == "x.args:3: --adam-betas is no flag of fairseq-train; leave it out"
+        check_flags(settings(*words), "fairseq-train", "data")
+    assert str(error.value) == "x.yaml:3: --adam-betas is no flag of fairseq-train; leave it out"
 
 
 def test_mistakes_in_flags_of_generation():
     with pytest.raises(UserError) as error:
-        check_generation_flags(settings(("--bean", "4")), "data")
-    assert str(error.value) == "x.args:1: --bean is no flag of fairseq-generate; did you mean --beam?"
+        check_flags(settings(("--bean", "4")), "fairseq-generate", "data")
+    assert str(error.value) == "x.yaml:1: --bean is no flag of fairseq-generate; did you mean --beam?"

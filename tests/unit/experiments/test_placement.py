@@ -5,7 +5,7 @@ import re
 import pytest
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.experiments.global_batch import derive_update_freq
+from rdrop_fairseq.experiments.placement import derive_update_freq
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ import fairseq_tools
 import pytest
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.evaluation import evaluate
-from rdrop_fairseq.experiments import launch
-from rdrop_fairseq.experiments.evaluated_run import EvaluatedRun
+from rdrop_fairseq.experiments.__main__ import evaluate_command, train_command
+from rdrop_fairseq.experiments.translation import Translation
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +24,7 @@ def evaluated(data_bin, parallel_text, tmp_path_factory):
         "--max-tokens", "100", "--max-update", "4", "--save-interval-updates", "2", "--data", data_bin,
         "--run-dir", run,
     ]  # fmt: skip
-    assert launch.main([str(word) for word in words]) == 0
+    assert train_command([str(word) for word in words]) == 0
     score(run, parallel_text)
     return run
 
@@ -39,7 +38,7 @@ def run(evaluated, tmp_path):
 def score(run, parallel_text, *words):
     reference = [] if "--reference" in words else ["--reference", parallel_text / "test.de"]
     choice = [] if "--checkpoint" in words or "--average" in words else ["--average", "2"]
-    evaluate.main([str(word) for word in (run, "--cpu", "--resamples", "5", *reference, *choice, *words)])
+    evaluate_command([str(word) for word in (run, "--cpu", "--resamples", "5", *reference, *choice, *words)])
 
 
 def contents(run) -> dict:
@@ -76,9 +75,9 @@ def test_scores_say_what_they_are_of(evaluated):
         (["--beam=1", "run2"], "run2 belongs to no option"),
         (["--json", "x.json"], "--json is for translations from elsewhere; the scores of a run are in RUN/evaluation"),
         (["--quiet"], "--quiet would leave out translations"),
-        (["--results-path", "x"], "--results-path is set by scripts/evaluate.sh; the results are in RUN/evaluation"),
-        (["--gen-subset", "valid"], "--gen-subset is set by scripts/evaluate.sh"),
-        (["--path", "x.pt"], "--path is set by scripts/evaluate.sh; give --checkpoint FILE"),
+        (["--results-path", "x"], "--results-path is set by the script; the results are in RUN/evaluation"),
+        (["--gen-subset", "valid"], "--gen-subset is set by the script"),
+        (["--path", "x.pt"], "--path is set by the script; give --checkpoint FILE"),
         (["--resamples", "0"], "argument --resamples: '0' is not a whole number above 0; see scripts/evaluate.sh"),
         (["--seed", "0"], "argument --seed: '0' is not a whole number above 0"),
         (["--average", "0"], "argument --average: '0' is not a whole number above 0"),
@@ -132,7 +131,7 @@ def test_text_that_would_stay_split(run, data_bin, parallel_text, tmp_path):
 def test_results_stay_until_new_ones_are_complete(run, parallel_text, monkeypatch):
     before = contents(run)
     with monkeypatch.context() as patched:
-        patched.setattr(EvaluatedRun, "generation_command", lambda *_, **__: ["false"])
+        patched.setattr(Translation, "generation_command", lambda *_, **__: ["false"])
         with pytest.raises(UserError, match="false failed with status 1"):
             score(run, parallel_text, "--average", "1")
     assert contents(run) == before
@@ -152,7 +151,7 @@ def translate_while(monkeypatch, run, command) -> None:
     copy = run / "earlier.txt"
     shutil.copyfile(run / "evaluation" / "translations.txt", copy)
     words = ["sh", "-ec", f"cat '{copy}'; cd '{run}/checkpoints'; {command}"]
-    monkeypatch.setattr(EvaluatedRun, "generation_command", lambda *_, **__: words)
+    monkeypatch.setattr(Translation, "generation_command", lambda *_, **__: words)
 
 
 def test_a_checkpoint_that_training_replaces_meanwhile(run, parallel_text, monkeypatch, capsys):
@@ -181,7 +180,7 @@ def test_a_checkpoint_that_training_removes_meanwhile(run, parallel_text, monkey
     for step, removed in (("check", "checkpoint_1_2.pt"), ("_check_test_set", "checkpoint_1_4.pt")):
         shutil.copy2(copy, checkpoint)
         with monkeypatch.context() as patched:
-            patched.setattr(EvaluatedRun, step, lambda *_, name=removed: (run / "checkpoints" / name).unlink())
+            patched.setattr(Translation, step, lambda *_, name=removed: (run / "checkpoints" / name).unlink())
             assert_refused(run, parallel_text, [], f"{removed} was removed meanwhile, by a training that goes on; ev")
 
 
@@ -221,7 +220,7 @@ def test_runs_that_cannot_be_evaluated(run, parallel_text, tmp_path):
     with pytest.raises(UserError, match="cannot write to .*evaluation: .*; free space, or evaluate a copy of"):
         score(run, parallel_text)
     (run / "run.json").write_text("{}")
-    with pytest.raises(UserError, match=r"run.json does not say variant, data, .*; train again, or score"):
+    with pytest.raises(UserError, match=r"run.json does not say config, variant, .*; train again, or score"):
         score(run, parallel_text)
     with pytest.raises(UserError, match="give a RUN that scripts/train.sh made, or translations with --system"):
-        evaluate.main(["--reference", str(parallel_text / "test.de"), "--target-lang", "de"])
+        evaluate_command(["--reference", str(parallel_text / "test.de"), "--target-lang", "de"])

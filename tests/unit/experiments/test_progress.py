@@ -1,12 +1,8 @@
 """The lines that show how a training run comes along."""
 
-import io
 import json
 
-import pytest
-
-from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.experiments.progress import SECONDS_BETWEEN_LINES, Progress, follow
+from rdrop_fairseq.experiments.training_process import SECONDS_BETWEEN_LINES, Progress
 
 CONFIGURATION = "2026-11-21 01:02:03 | INFO | fairseq_cli.train | {'_name': None, 'max_epoch': 7, 'max_update': 0}"
 
@@ -33,16 +29,3 @@ def test_lines_for_training_and_validation():
     assert progress.line(training_line(11), SECONDS_BETWEEN_LINES - 0.1) is None
     assert "epoch 2 validated:  nll 3.21 bits  BLEU 12.30" in progress.line(VALIDATION, SECONDS_BETWEEN_LINES - 0.05)
     assert progress.line(training_line(12), 3 * SECONDS_BETWEEN_LINES)
-
-
-def test_the_whole_log_is_kept(tmp_path):
-    log = tmp_path / "train.log"
-    lines = [CONFIGURATION, training_line(10), "unrelated", VALIDATION]
-    for _ in range(2):
-        follow(io.StringIO("\n".join(lines) + "\n"), log, "rdrop", io.StringIO())
-    assert log.read_text(encoding="utf-8").splitlines() == 2 * lines
-
-
-def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="cannot write"):
-        follow(io.StringIO("x\n"), tmp_path / "absent" / "train.log", "rdrop", io.StringIO())

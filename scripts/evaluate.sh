@@ -29,19 +29,9 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
-
-module=evaluate
 for argument in "$@"; do
     case $argument in
-        --help | -h)
-            usage_of "${BASH_SOURCE[0]}"
-            exit 0
-            ;;
-        --system | --system=*) module=score ;;
+        --system | --system=*) run_module rdrop_fairseq.evaluation.score --paper-bleu "$@" ;;
     esac
 done
-use_environment
-if [[ $module == score ]]; then
-    exec python -m rdrop_fairseq.evaluation.score --paper-bleu "$@"
-fi
-exec python -m rdrop_fairseq.experiments.evaluate "$@"
+run_module rdrop_fairseq.experiments evaluate "$@"

@@ -21,9 +21,4 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
-# shellcheck source-path=SCRIPTDIR source=reproduction.sh
-source "$repository_root/scripts/reproduction.sh"
-
-# shellcheck disable=SC2034
-recipe=wmt14_en_fr
-reproduce "$@"
+run_module --set-up rdrop_fairseq.experiments reproduce wmt14_en_fr "$@"

@@ -3,7 +3,7 @@
 #
 # usage: scripts/train.sh CONFIG [OPTION]... [OPTION OF fairseq-train]...
 #
-#   CONFIG                 a name in configs/, such as wmt14_en_de, or the path of an .args file
+#   CONFIG                 a name in configs/, such as wmt14_en_de, or the path of a YAML file
 #   --baseline             the baseline of the configuration (default: R-Drop)
 #   --data DIR             the folder of fairseq-preprocess (default: data/RECIPE/bin, which scripts/prepare_RECIPE.sh
 #                          makes; for multi30k_en_de data/multi30k_en_de/bin, or that of the languages given)
@@ -25,7 +25,7 @@
 #   --help                 this text
 #
 # Every other option goes to fairseq-train and wins over the configuration: --max-update, --lr, --rdrop-alpha and so on.
-# --arch replaces the section [model] of the configuration.
+# --arch replaces the section model of the configuration.
 #
 # An update has as many tokens as the configuration says, whatever the number of processes: update-freq follows from it.
 # The same command continues after an interruption, also with another number of GPUs or another --max-tokens, and does
@@ -38,14 +38,4 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
-
-for argument in "$@"; do
-    if [[ $argument == --help || $argument == -h ]]; then
-        usage_of "${BASH_SOURCE[0]}"
-        exit 0
-    fi
-done
-
-use_environment
-# exec: a signal to this script is one to the training, and the exit status is its own.
-exec "$environment_python" -m rdrop_fairseq.experiments.launch "$@"
+run_module rdrop_fairseq.experiments train "$@"

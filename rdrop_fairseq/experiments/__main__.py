@@ -17,10 +17,9 @@ from rdrop_fairseq.experiments.training import plan_training, train
 from rdrop_fairseq.experiments.translation import Translation, TranslationOptions
 
 
-def train_command(words: Sequence[str]) -> int:
-    """``scripts/train.sh``: one training; returns its exit status."""
-    script = "scripts/train.sh"
-    parser = Parser(prog=script, allow_abbrev=False)
+def train_parser() -> Parser:
+    """The options of ``scripts/train.sh`` that are not fairseq-train's."""
+    parser = Parser(prog="scripts/train.sh", allow_abbrev=False)
     add_training_options(parser)
     add_node_options(parser)
     parser.add_argument("config", metavar="CONFIG", help="a name in configs/, such as wmt14_en_de, or a path")
@@ -30,6 +29,12 @@ def train_command(words: Sequence[str]) -> int:
     parser.add_argument("--target-lang", metavar="LANG", help="in place of the configuration's")
     parser.add_argument("--run-dir", type=Path, metavar="RUN", help="the folder of the run")
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and do nothing")
+    return parser
+
+
+def train_command(words: Sequence[str]) -> int:
+    """``scripts/train.sh``: one training; returns its exit status."""
+    parser = train_parser()
     own, others = split_words(words, parser)
     options = parser.parse_args(own)
     check_training_options(options)
@@ -40,7 +45,7 @@ def train_command(words: Sequence[str]) -> int:
     if options.dry_run:
         print(training.shell_command)
         return 0
-    return train(training, shlex.join([script, *words]), "train.sh")
+    return train(training, shlex.join([parser.prog, *words]), "train.sh")
 
 
 def evaluate_command(words: Sequence[str]) -> int:

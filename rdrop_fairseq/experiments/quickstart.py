@@ -84,8 +84,8 @@ def _report(folder: Path, source: Path, data: Optional[Path], vocabulary_size: i
     )
 
 
-def _parse(words: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
-    """The options, complete, and those that go to fairseq-train."""
+def quickstart_parser() -> Parser:
+    """The options of the script that are not fairseq-train's."""
     parser = Parser(prog=SCRIPT, allow_abbrev=False)
     add_training_options(parser)
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of raw text")
@@ -94,6 +94,12 @@ def _parse(words: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
     parser.add_argument("--test-set", metavar="NAME", help="which test set, where there are several")
     parser.add_argument("--vocab-size", type=positive_number, metavar="N", help="joined BPE sub-words")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where everything goes")
+    return parser
+
+
+def _parse(words: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
+    """The options, complete, and those that go to fairseq-train."""
+    parser = quickstart_parser()
     own, others = split_words(words, parser)
     options = parser.parse_args(own)
     check_training_options(options)

@@ -12,7 +12,7 @@ from pathlib import Path
 import fairseq_tools
 import pytest
 
-from rdrop_fairseq.experiments.options import option_parser
+from rdrop_fairseq.experiments.__main__ import train_parser
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TRAIN = SCRIPTS / "train.sh"
@@ -83,7 +83,7 @@ def test_what_a_run_leaves(finished, data_bin):
     assert (folder / "exit_status").read_text() == "0\n"
     assert [number for number, *_ in updates(folder)] == list(range(1, 13))
     assert (folder / "checkpoints" / "checkpoint_last.pt").is_file() and list(folder.glob("tensorboard/*/events*"))
-    assert (folder / "config.args").read_bytes() == (SCRIPTS.parent / "configs" / "wmt14_en_de.args").read_bytes()
+    assert (folder / "config.yaml").read_bytes() == (SCRIPTS.parent / "configs" / "wmt14_en_de.yaml").read_bytes()
     typed, command = (folder / "command.txt").read_text().splitlines()
     assert typed.startswith("scripts/train.sh wmt14_en_de --arch transformer ") and " fairseq-train " in command
 
@@ -223,7 +223,7 @@ def test_a_training_that_fails_says_why(data_bin, tmp_path, processes):
 
 def test_help_names_every_option():
     result = subprocess.run([str(TRAIN), "--help"], capture_output=True, text=True, check=True)
-    for flag in option_parser()._option_string_actions:
+    for flag in train_parser()._option_string_actions:
         assert flag == "-h" or flag in result.stdout
 
 

@@ -27,7 +27,7 @@ def atomic_output(path: PathLike) -> Iterator[Path]:
     gets its own path and writes to it directly.
 
     Raises:
-        UserError: the folder cannot be written (read-only, full), or ``path`` is a folder; ``path`` is as it was before.
+        UserError: the folder cannot be written (read-only, full), or ``path`` is a folder; it is as it was before.
     """
     path = Path(path)
     if os.path.isdir(path):

@@ -1,12 +1,13 @@
 """Output files that appear under their final name only when they are complete, and files that stay what they are."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Iterator, Union
+from typing import Any, Iterator, Optional, Union
 
 from rdrop_fairseq.common.errors import UserError
 
@@ -22,33 +23,57 @@ def atomic_output(path: PathLike) -> Iterator[Path]:
     new one. Parent folders are made. The data are synchronised to disk before the rename, because
     otherwise a crash of the machine can leave the new name with empty contents.
 
+    A symbolic link stays: the file that it leads to is replaced. A FIFO or a device cannot be replaced; the block
+    gets its own path and writes to it directly.
+
     Raises:
-        UserError: the folder cannot be written (read-only, full); ``path`` is as it was before.
+        UserError: the folder cannot be written (read-only, full), or ``path`` is a folder; it is as it was before.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+    if os.path.isdir(path):
+        raise _cannot_write(path, IsADirectoryError(errno.EISDIR, "it is a folder"))
+    if _is_stream(path):
+        with _explaining(path, path):
+            yield path
+        return
+    target = Path(os.path.realpath(path))
+    with _explaining(path, None):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:
-        yield temporary
-        _give_ordinary_permissions(temporary)
-        with open(temporary, "rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        # An error about another file (one that the block reads) speaks for itself. A full disk names none, or in
-        # a copy both files.
-        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
-        if not named or str(temporary) in named:
-            raise _cannot_write(path, error) from error
-        raise
+        with _explaining(path, temporary):
+            yield temporary
+            _give_ordinary_permissions(temporary)
+            with open(temporary, "rb+") as stream:
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether ``path`` is a FIFO, a device, or an open file under its name in the system (/dev/stdout)."""
+    is_special = os.path.exists(path) and not os.path.isfile(path)
+    return is_special or os.path.abspath(path).startswith(("/dev/std", "/dev/fd/", "/proc/"))
+
+
+@contextlib.contextmanager
+def _explaining(path: Path, written: Optional[Path]) -> Iterator[None]:
+    """Turn an error of writing ``written`` (None: of any file) into the UserError about ``path``.
+
+    An error about another file, one that the block reads, speaks for itself. A full disk names no file, and a copy
+    names both.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        if written is None or not named or str(written) in named:
+            raise _cannot_write(path, error) from error
+        raise
 
 
 def write_text(path: PathLike, text: str) -> None:

@@ -56,19 +56,6 @@ def read_lines(path: PathLike) -> List[str]:
     return lines
 
 
-def read_text(path: PathLike) -> str:
-    """The whole text of a UTF-8 file that must hold text; raises a UserError as :func:`read_lines` does."""
-    return "\n".join(read_lines(path)) + "\n"
-
-
-def split_lines(text: str) -> List[str]:
-    """The lines of a text that is in memory, as :func:`iterate_lines` gives them."""
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    return [line[:-1] if line.endswith("\r") else line for line in lines]
-
-
 def last_line(path: PathLike) -> str:
     """The last line of a program's output that is not blank, or words that say that there is none."""
     lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()

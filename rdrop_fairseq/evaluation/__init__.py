@@ -1,5 +1,5 @@
-"""What comes after training: averaging checkpoints, scoring translations, reading logs, plots and the report.
+"""What comes after training: averaging checkpoints, scoring translations, reading logs, and the report with its plots.
 
-Every module is a library of public functions with a thin command line: ``python -m
+Every module is a library of public functions. Three of them are command lines too: ``python -m
 rdrop_fairseq.evaluation.average``, ``.score`` and ``.report``.
 """

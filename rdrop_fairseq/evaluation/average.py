@@ -8,20 +8,18 @@ the parameters the newest checkpoint's value is kept, except the state of the op
 moving average of the weights: those belong to one checkpoint and to no average.
 """
 
-import argparse
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from torch import Tensor
 
+from rdrop_fairseq.common.command_line import Parser, positive_number
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import PathLike
 from rdrop_fairseq.compat import load_checkpoint, save_checkpoint
-
-PathLike = Union[str, Path]
 
 # The names that fairseq gives to checkpoints, by what is counted. A best checkpoint's number has three
 # decimals of the metric and then a digit that fairseq adds against equal names.
@@ -61,17 +59,11 @@ def select_checkpoints(directory: PathLike, kind: str, count: int, upper_bound: 
     if not directory.is_dir():
         raise UserError(f"no such folder: {directory}; give the --save-dir of a fairseq run as --inputs")
 
-    candidates: List[Tuple[float, Path]] = []
-    metrics = set()
-    for path in sorted(directory.iterdir()):
-        match = _NAMES[kind].fullmatch(path.name)
-        if match is None:
-            continue
-        number = float(match["number"])
-        if upper_bound is not None and number > upper_bound:
-            continue
-        metrics.add(match.groupdict().get("metric"))
-        candidates.append((number, path))
+    matches = [(_NAMES[kind].fullmatch(path.name), path) for path in directory.iterdir()]
+    candidates = sorted((float(match["number"]), path) for match, path in matches if match)
+    if upper_bound is not None:
+        candidates = [(number, path) for number, path in candidates if number <= upper_bound]
+    metrics = sorted({match.groupdict().get("metric", "") for match, _ in matches if match})
     if len(candidates) < count:
         bound = "" if upper_bound is None else f" up to {kind} {upper_bound}"
         raise UserError(
@@ -81,11 +73,10 @@ def select_checkpoints(directory: PathLike, kind: str, count: int, upper_bound: 
         )
     if len(metrics) > 1:
         raise UserError(
-            f"the best checkpoints in {directory} are by different metrics ({', '.join(sorted(metrics))}); "
+            f"the best checkpoints in {directory} are by different metrics ({', '.join(metrics)}); "
             "name the files themselves as --inputs"
         )
-    candidates.sort()
-    if kind == "best" and len(candidates) > count and _smaller_is_better(metrics.pop(), candidates[0][1]):
+    if kind == "best" and len(candidates) > count and _smaller_is_better(metrics[0], candidates[0][1]):
         candidates.reverse()
     return [path for _, path in candidates[-count:]]
 
@@ -102,23 +93,22 @@ def average_checkpoints(paths: Sequence[PathLike]) -> Dict[str, Any]:
     """
     if not paths:
         raise UserError("no checkpoints to average; name at least one as --inputs")
-    average = _ParameterAverage()
-    for path in paths:
+    state = load_checkpoint(paths[0])
+    sums = _Sums(state["model"], paths[0])
+    for path in paths[1:]:
         # Nothing else refers to the previous checkpoint here: at most one is in memory, beside the sums.
         state = None
         state = load_checkpoint(path)
-        average.add(state["model"], str(path))
+        sums.add(state["model"], path)
     return {
         "args": state.get("args"),
         "cfg": state.get("cfg"),
-        "model": average.result(),
+        "model": sums.divided_by(len(paths)),
         "criterion": state.get("criterion"),
         "optimizer_history": state.get("optimizer_history", []),
         "task_state": state.get("task_state", {}),
         # The position in the data is what fairseq's trainer reads from here in every checkpoint.
-        "extra_state": {
-            "train_iterator": state.get("extra_state", {}).get("train_iterator", {"epoch": 1}),
-        },
+        "extra_state": {"train_iterator": state.get("extra_state", {}).get("train_iterator", {"epoch": 1})},
     }
 
 
@@ -129,93 +119,83 @@ def write_average(paths: Sequence[PathLike], output: PathLike) -> None:
         UserError: as :func:`average_checkpoints`; ``output`` is one of the inputs or cannot be written.
     """
     output = Path(output)
-    if any(Path(path).resolve() == output.resolve() for path in paths):
+    resolved = [Path(path).resolve() for path in paths]
+    for path in paths:
+        if resolved.count(Path(path).resolve()) > 1:
+            raise UserError(f"{path} is given twice; average different checkpoints")
+    if output.resolve() in resolved:
         raise UserError(f"--output {output} is one of the checkpoints to average; choose another name")
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; give the name of a file, such as {output / 'averaged.pt'}")
     save_checkpoint(average_checkpoints(paths), output)
 
 
-class _Summand(NamedTuple):
-    """One distinct tensor of the model, which may go by several names (shared embeddings)."""
+class _Sums:
+    """Sums of the parameters over checkpoints. Those that share memory in the first one are one, and stay shared."""
 
-    names: List[str]
-    value: Tensor
-    """Floating point: the sum so far, in float64. Other types: the value, equal in all checkpoints."""
-    data_type: torch.dtype
+    def __init__(self, model: Dict[str, Tensor], path: PathLike) -> None:
+        self._first_path = path
+        self._types = {name: (tensor.dtype, tensor.shape) for name, tensor in _checked(model, path).items()}
+        names_in_memory: Dict[Any, str] = {}
+        self._summed_as = {
+            name: names_in_memory.setdefault(_memory(name, tensor), name) for name, tensor in model.items()
+        }
+        # Floating point: the sum so far, in float64. Other types: the value, which all checkpoints must have.
+        self._sums = {
+            name: model[name].to(torch.float64, copy=True) if model[name].is_floating_point() else model[name].clone()
+            for name in names_in_memory.values()
+        }
 
+    def add(self, model: Dict[str, Tensor], path: PathLike) -> None:
+        """Add the parameters of the next checkpoint.
 
-@dataclass
-class _ParameterAverage:
-    """Sums over checkpoints. Tensors that share memory in the first one are summed once and stay shared."""
-
-    count: int = 0
-    order: Sequence[str] = ()
-    first_path: str = ""
-    summands: Sequence[_Summand] = ()
-
-    def add(self, model: Dict[str, Tensor], path: str) -> None:
-        for name, tensor in model.items():
-            if not isinstance(tensor, Tensor):
+        Raises:
+            UserError: it is not of the same model, or cannot be averaged with the others.
+        """
+        same_model = "average checkpoints of one model only"
+        for name in sorted(set(self._types) ^ set(_checked(model, path))):
+            owner, other = (path, self._first_path) if name in model else (self._first_path, path)
+            raise UserError(f"{owner} has the parameter {name} and {other} has not; {same_model}")
+        for name, summed_as in self._summed_as.items():
+            tensor = model[name]
+            if (tensor.dtype, tensor.shape) != self._types[name]:
                 raise UserError(
-                    f"{path}: {name} is no tensor but {type(tensor).__name__}; this model cannot be averaged"
+                    f"{name} is {_describe(tensor.dtype, tensor.shape)} in {path} but "
+                    f"{_describe(*self._types[name])} in {self._first_path}; {same_model}"
                 )
-            if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):
-                raise UserError(f"{path}: {name} has values that are not numbers (NaN); leave this checkpoint out")
-        if self.count == 0:
-            self._start(model, path)
-        else:
-            self._add_next(model, path)
-        self.count += 1
-
-    def result(self) -> "OrderedDict[str, Tensor]":
-        averaged: Dict[str, Tensor] = {}
-        for summand in self.summands:
-            value = summand.value
-            if summand.data_type.is_floating_point:
-                value = (value / self.count).to(summand.data_type)
-            averaged.update({name: value for name in summand.names})
-        return OrderedDict((name, averaged[name]) for name in self.order)
-
-    def _start(self, model: Dict[str, Tensor], path: str) -> None:
-        groups: Dict[Any, List[str]] = {}
-        for name, tensor in model.items():
-            groups.setdefault(_memory(name, tensor), []).append(name)
-        self.order, self.first_path = list(model), path
-        self.summands = [_Summand(names, _for_sum(model[names[0]]), model[names[0]].dtype) for names in groups.values()]
-
-    def _add_next(self, model: Dict[str, Tensor], path: str) -> None:
-        different = sorted(set(self.order) ^ set(model))
-        if different:
-            owner, other = (path, self.first_path) if different[0] in model else (self.first_path, path)
-            raise UserError(
-                f"{owner} has the parameter {different[0]} and {other} has not; average checkpoints of one model only"
-            )
-        for names, value, data_type in self.summands:
-            first = model[names[0]]
-            for name in names:
-                self._check_alike(name, model[name], value, data_type, path)
-                if model[name] is not first and not torch.equal(model[name], first):
+            if name != summed_as:
+                if not torch.equal(tensor, model[summed_as]):
                     raise UserError(
-                        f"{names[0]} and {name} are one shared parameter in {self.first_path} "
-                        f"but differ in {path}; "
-                        "average checkpoints of one model only"
+                        f"{summed_as} and {name} are one shared parameter in {self._first_path} "
+                        f"but differ in {path}; {same_model}"
                     )
-            if data_type.is_floating_point:
-                value.add_(first)  # promoted to float64, the type of the sum
-            elif not torch.equal(value, first):
+            elif tensor.is_floating_point():
+                self._sums[name].add_(tensor.to(torch.float64))
+            elif not torch.equal(self._sums[name], tensor):
                 raise UserError(
-                    f"the integer buffer {names[0]} differs between {self.first_path} and {path} and has no "
+                    f"the integer buffer {name} differs between {self._first_path} and {path} and has no "
                     "average; average other checkpoints"
                 )
 
-    def _check_alike(self, name: str, tensor: Tensor, value: Tensor, data_type: torch.dtype, path: str) -> None:
-        if tensor.shape != value.shape or tensor.dtype != data_type:
-            raise UserError(
-                f"{name} is {_describe(tensor.dtype, tensor.shape)} in {path} but "
-                f"{_describe(data_type, value.shape)} in {self.first_path}; "
-                "average checkpoints of one model only"
-            )
+    def divided_by(self, count: int) -> Dict[str, Tensor]:
+        """The average, in the order, types and sharing of the first checkpoint."""
+        averages = {
+            name: (total / count).to(self._types[name][0]) if self._types[name][0].is_floating_point else total
+            for name, total in self._sums.items()
+        }
+        return OrderedDict((name, averages[summed_as]) for name, summed_as in self._summed_as.items())
+
+
+def _checked(model: Any, path: PathLike) -> Dict[str, Tensor]:
+    if not isinstance(model, dict) or not model:
+        raise UserError(f"{path} has no parameters; give checkpoints that fairseq-train wrote")
+    for name, tensor in model.items():
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+            kind = tensor.layout if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise UserError(f"{path}: {name} is no tensor of numbers but {kind}; this model cannot be averaged")
+        if tensor.is_floating_point() and bool(torch.isnan(tensor.to(torch.float64)).any()):
+            raise UserError(f"{path}: {name} has values that are not numbers (NaN); leave this checkpoint out")
+    return model
 
 
 def _memory(name: str, tensor: Tensor) -> Any:
@@ -223,10 +203,6 @@ def _memory(name: str, tensor: Tensor) -> Any:
     if tensor.numel() == 0:
         return name
     return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
-
-
-def _for_sum(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.float64) if tensor.is_floating_point() and tensor.dtype != torch.float64 else tensor.clone()
 
 
 def _describe(data_type: torch.dtype, shape: Sequence[int]) -> str:
@@ -242,24 +218,9 @@ def _smaller_is_better(metric: str, checkpoint: Path) -> bool:
         return metric.lower().endswith(_SMALLER_IS_BETTER)
 
 
-def _chosen_paths(arguments: argparse.Namespace) -> List[Path]:
-    inputs = [Path(path) for path in arguments.inputs]
-    counts = {kind: getattr(arguments, flag[2:].replace("-", "_")) for kind, flag in _FLAGS.items()}
-    for kind, count in counts.items():
-        if count is not None:
-            if len(inputs) != 1:
-                raise UserError(f"{_FLAGS[kind]} chooses from one folder; give exactly one as --inputs")
-            return select_checkpoints(inputs[0], kind, count, arguments.checkpoint_upper_bound)
-    if arguments.checkpoint_upper_bound is not None:
-        raise UserError("--checkpoint-upper-bound needs --num-epoch-checkpoints or --num-update-checkpoints")
-    for path in inputs:
-        if path.is_dir():
-            raise UserError(f"{path} is a folder; say which checkpoints of it: {', '.join(_FLAGS.values())}")
-    return inputs
-
-
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    parser = argparse.ArgumentParser(
+    """The command line."""
+    parser = Parser(
         prog="python -m rdrop_fairseq.evaluation.average",
         description="Average the parameters of several checkpoints of one run into a new checkpoint.",
     )
@@ -267,26 +228,40 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         "--inputs",
         nargs="+",
         required=True,
+        type=Path,
         metavar="PATH",
         help="checkpoint files, newest last; or one folder",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="the checkpoint to write")
     number = parser.add_mutually_exclusive_group()
-    number.add_argument(_FLAGS["epoch"], type=int, metavar="N", help="the last N checkpointE.pt of the folder")
-    number.add_argument(_FLAGS["update"], type=int, metavar="N", help="the last N checkpoint_E_U.pt of the folder")
-    number.add_argument(
-        _FLAGS["best"], type=int, metavar="N", help="the best N checkpoint.best_METRIC_VALUE.pt of the folder"
-    )
+    for kind, names in (
+        ("epoch", "last N checkpointE.pt"),
+        ("update", "last N checkpoint_E_U.pt"),
+        ("best", "best N checkpoint.best_METRIC_VALUE.pt"),
+    ):
+        number.add_argument(
+            _FLAGS[kind], dest=kind, type=positive_number, metavar="N", help=f"the {names} of the folder"
+        )
     parser.add_argument(
         "--checkpoint-upper-bound",
-        type=int,
+        type=positive_number,
         metavar="N",
         help="use no checkpoint after this epoch (or update, with --num-update-checkpoints)",
     )
-    arguments = parser.parse_args(argv)
-    paths = _chosen_paths(arguments)
-    write_average(paths, arguments.output)
-    print(f"wrote {arguments.output}, the average of {len(paths)} checkpoint(s):")
+    options = parser.parse_args(argv)
+    paths = options.inputs
+    kind = next((kind for kind in _FLAGS if getattr(options, kind) is not None), None)
+    if kind is not None:
+        if len(paths) != 1:
+            raise UserError(f"{_FLAGS[kind]} chooses from one folder; give exactly one as --inputs")
+        paths = select_checkpoints(paths[0], kind, getattr(options, kind), options.checkpoint_upper_bound)
+    elif options.checkpoint_upper_bound is not None:
+        raise UserError("--checkpoint-upper-bound needs --num-epoch-checkpoints or --num-update-checkpoints")
+    for path in paths:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; say which checkpoints of it: {', '.join(_FLAGS.values())}")
+    write_average(paths, options.output)
+    print(f"wrote {options.output}, the average of {len(paths)} checkpoint(s):")
     for path in paths:
         print(f"  {path}")
 

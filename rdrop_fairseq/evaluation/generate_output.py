@@ -1,4 +1,4 @@
-"""The output of fairseq-generate and fairseq-interactive: hypotheses in the order of the test set.
+"""Translations in the order of the test set, from plain text or the output of fairseq-generate or fairseq-interactive.
 
 For each sentence fairseq prints, in the order of decoding (by length, not that of the corpus):
 
@@ -8,36 +8,45 @@ For each sentence fairseq prints, in the order of decoding (by length, not that 
     D-7<tab>score<tab>text    the same after the decoders too: what is to be scored
     P-7<tab>scores            of the single tokens
 
-and with ``--nbest n`` the last three n times, best first. After the last sentence comes, if there are
-references, ``Generate test with beam=5: BLEU4 = ...``. The line "Translated N sentences" goes to the log, and
-so sometimes to another file.
+With ``--nbest n`` the last three come n times, best first. After the last sentence comes, if there are references,
+``Generate test with beam=5: BLEU4 = ...``. The line "Translated N sentences" goes to the log, which may be in another
+file.
 """
 
+import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.text import read_text, split_lines
+from rdrop_fairseq.common.files import PathLike
+from rdrop_fairseq.common.text import read_lines
 
-_RECORD = re.compile(r"([STHDP])-(\d+)\t(.*)", re.DOTALL)
+# What marks text that is split into sub-words, with the value of --post-process that joins them.
+SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
+# The flags of fairseq-generate that have sub-words joined.
+SUBWORD_JOINING_FLAGS = ("--bpe", "--post-process", "--remove-bpe")
+
+_RECORD = re.compile(r"([STHDP])-(\d{1,12})\t(.*)", re.DOTALL)
 _FINAL = re.compile(r"(?:\| )?Generate \S+ with beam=\d+: ")  # with the bar until fairseq 0.9
-_TRANSLATED = re.compile(r"Translated ([\d,]+) sentences \(")
+_LOGGED = ("| fairseq_cli.generate |", "| fairseq_cli.interactive |")
+_TRANSLATED = re.compile(r"Translated (\d[\d,]{0,20}) sentences \(")
 _INTERACTIVE_END = re.compile(r"Total time: [\d.]+ seconds; translation time")
 
-# fairseq drops a last batch that is no multiple of --required-batch-size-multiple (8): silently, also here.
+# By default fairseq silently leaves out a last batch whose size is no multiple of 8.
 _LOST_SENTENCES_REMEDY = (
     "run fairseq-generate again with --required-batch-size-multiple 1 (otherwise fairseq may leave out the "
     "last batch) and without --skip-invalid-size-inputs-valid-test"
 )
+_AGAIN = "run fairseq-generate again and save its whole output"
+_SEVERAL_RUNS = "lines of several runs seem to be in it; write each run to a new file"
 
 
 @dataclass(frozen=True)
 class GenerateOutput:
-    """Sentences of a test set in the order of the corpus, one entry per sentence in each list.
+    """The sentences of a test set in the order of the corpus.
 
-    ``references`` and ``sources`` are None where fairseq printed none. References come from the binarised
+    ``references`` and ``sources`` are None where fairseq printed none. The references come from the binarised
     data, in which unknown words are lost: score against the original text.
     """
 
@@ -45,23 +54,59 @@ class GenerateOutput:
     references: Optional[List[str]]
     sources: Optional[List[str]]
     result_line: Optional[str]
-    """fairseq's 'Generate test with beam=...: BLEU4 = ...'; not comparable between tokenisations."""
+    """fairseq's 'Generate test with beam=...: BLEU4 = ...'. Its BLEU depends on the tokenisation of the data."""
 
 
 @dataclass
 class _Sentence:
+    """The lines of one sentence; what the H- and P- lines say is not needed, only their number."""
+
     source: Optional[str] = None
     reference: Optional[str] = None
-    raw_hypotheses: int = 0
     hypotheses: List[str] = field(default_factory=list)
     scores: List[float] = field(default_factory=list)
-    position_scores: int = 0
+    count: Dict[str, int] = field(default_factory=lambda: {"H": 0, "P": 0})
 
 
-def is_generate_output(text: str) -> bool:
-    """Whether a text is an output of fairseq-generate or fairseq-interactive, not plain sentences."""
-    for line in text.split("\n"):
-        if "| fairseq_cli.generate |" in line or "| fairseq_cli.interactive |" in line or _FINAL.match(line):
+def read_hypotheses(path: PathLike, expected_sentences: Optional[int] = None) -> List[str]:
+    """Translations in the order of the test set, of plain text or an output of fairseq-generate.
+
+    Raises:
+        UserError: see :func:`read_generate_output` and :func:`check_sentences`.
+    """
+    lines = read_lines(path)
+    if is_generate_output(lines):
+        lines = _parse(lines, path, expected_sentences).hypotheses
+    check_sentences(lines, path, expected_sentences)
+    return lines
+
+
+def check_sentences(lines: Sequence[str], path: PathLike, expected_sentences: Optional[int] = None) -> None:
+    """Assert that these are so many sentences, that they have text and that it is not split into sub-words.
+
+    Raises:
+        UserError: they are not.
+    """
+    if expected_sentences is not None and len(lines) != expected_sentences:
+        raise UserError(
+            f"{path} has {len(lines)} lines and the reference has {expected_sentences}; "
+            "score files of the same sentences"
+        )
+    with_text = [line for line in lines if line.strip()]
+    if not with_text:
+        raise UserError(f"{path} has only empty lines; give a file that has text in it")
+    for mark, flag in SUBWORD_MARKS:
+        if 2 * sum(mark in line for line in with_text) > len(with_text):
+            raise UserError(
+                f"{path} is still split into subwords ({mark.strip()}); generate with --post-process {flag}, "
+                "or join them, before scoring"
+            )
+
+
+def is_generate_output(lines: Sequence[str]) -> bool:
+    """Whether these are lines of fairseq-generate or fairseq-interactive, not plain sentences."""
+    for line in lines:
+        if any(logged in line for logged in _LOGGED) or _FINAL.match(line):
             return True
         record = _RECORD.match(line)
         if record and (record[1] in "ST" or _score_and_text(record[3]) is not None):
@@ -69,86 +114,63 @@ def is_generate_output(text: str) -> bool:
     return False
 
 
-def read_generate_output(path: Union[str, Path], expected_sentences: Optional[int] = None) -> GenerateOutput:
+def read_generate_output(path: PathLike, expected_sentences: Optional[int] = None) -> GenerateOutput:
     """Read a saved output of fairseq-generate (also its ``--results-path`` file) or fairseq-interactive.
 
-    Raises:
-        UserError: see :func:`parse_generate_output`; or the file is missing, empty or not UTF-8.
-    """
-    return parse_generate_output(read_text(path), str(path), expected_sentences)
-
-
-def parse_generate_output(
-    text: str, name: str = "the output", expected_sentences: Optional[int] = None
-) -> GenerateOutput:
-    """Parse an output of fairseq-generate or fairseq-interactive; of an n-best list the best is taken.
+    Log lines in between are passed over. Of an n-best list the best is taken.
 
     Args:
-        text: the whole output; log lines in between are ignored.
-        name: what messages call it.
-        expected_sentences: how many sentences were to be translated. Output without references does not say
-            by itself that it is complete, unless it has fairseq's log lines in it: then this number is
-            needed.
+        path: the file.
+        expected_sentences: how many sentences were to be translated. Output without references and without fairseq's
+            log lines does not say whether it is complete: then this number is needed.
 
     Raises:
-        UserError: the output is cut off, has gaps, is of two runs (a sentence twice, more hypotheses of one sentence
-            than of another, or not best first), or has another number of sentences than fairseq or the caller says.
+        UserError: the file is missing, empty or not UTF-8. The output is cut off, has gaps, is of two runs (a sentence
+            twice, more hypotheses of one sentence than of another, or not best first), or has another number of
+            sentences than fairseq or the caller says.
     """
+    return _parse(read_lines(path), path, expected_sentences)
+
+
+def _parse(lines: Sequence[str], path: PathLike, expected_sentences: Optional[int]) -> GenerateOutput:
     sentences: Dict[int, _Sentence] = {}
     current: Optional[int] = None
     result_line: Optional[str] = None
     translated: Optional[int] = None
-    interactive_end = False
-    for line in split_lines(text):
+    says_end = False
+    for line in lines:
         record = _RECORD.match(line)
         if record:
-            kind, index = record[1], int(record[2])
+            index = int(record[2])
             if index != current:
                 if index in sentences:
-                    raise _duplicate(name, index)
-                sentences[index] = _Sentence()
-                current = index
-            _add(sentences[index], kind, record[3], name, index)
+                    raise _duplicate(path, index)
+                sentences[index], current = _Sentence(), index
+            _add(sentences[index], record[1], record[3], path, index)
         elif _FINAL.match(line):
             if result_line is not None:
                 raise UserError(
-                    f"{name} holds the output of two runs (two 'Generate ...' lines); write each to a new file"
+                    f"{path} holds the output of two runs (two 'Generate ...' lines); write each to a new file"
                 )
             result_line = line
         else:
             count = _TRANSLATED.search(line)
             if count:
                 translated = int(count[1].replace(",", ""))
-            interactive_end = interactive_end or bool(_INTERACTIVE_END.search(line))
+            says_end = says_end or bool(count or _INTERACTIVE_END.search(line))
 
-    if not any(sentence.hypotheses for sentence in sentences.values()):
-        if any(sentence.raw_hypotheses for sentence in sentences.values()):
-            raise UserError(
-                f"{name} has H- lines and no D- lines, as fairseq before 0.10 wrote them; sort the H- lines by number, "
-                "and score their text as a plain file"
-            )
+    _check_hypotheses(sentences, path)
+    if _RECORD.match(lines[-1]) and not _ends_its_last_line(path):
+        raise UserError(f"{path} was cut off in its last line; {_AGAIN}")
+    _check_complete(sentences, path, result_line is not None)
+    if not (says_end or result_line is not None or expected_sentences is not None):
         raise UserError(
-            f"{name} has no hypotheses (D- lines); save the whole output of fairseq-generate, made without --quiet"
+            f"{path} does not say whether it is complete (no references, no log lines); "
+            "give the number of sentences that were to be translated"
         )
-    if not text.endswith("\n") and _RECORD.match(text[text.rfind("\n") + 1 :]):
-        raise UserError(f"{name} was cut off in its last line; run fairseq-generate again and save its whole output")
-    known_end = result_line is not None or interactive_end or translated is not None
-    _check_complete(sentences, name, result_line, known_end or expected_sentences is not None)
-    _check_one_run(sentences, name)
-    count = len(sentences)
-    if translated is not None and translated != count:
-        raise UserError(
-            f"{name} holds {count} sentences, but fairseq translated {translated}; run fairseq-generate again"
-        )
-    if expected_sentences is not None and expected_sentences != count:
-        raise UserError(f"{name} holds {count} sentences instead of {expected_sentences}; {_LOST_SENTENCES_REMEDY}")
-    gap = next((index for index in range(count) if index not in sentences), None)
-    if gap is not None:
-        raise UserError(
-            f"{name} lacks sentence {gap} (it has {count}, numbered up to {max(sentences)}); {_LOST_SENTENCES_REMEDY}"
-        )
-
-    ordered = [sentences[index] for index in range(count)]
+    _check_one_run(sentences, path)
+    _check_count(sentences, path, translated, expected_sentences)
+    ordered = [sentences[index] for index in range(len(sentences))]
     return GenerateOutput(
         hypotheses=[sentence.hypotheses[0] for sentence in ordered],
         references=_all_or_none([sentence.reference for sentence in ordered]),
@@ -157,24 +179,20 @@ def parse_generate_output(
     )
 
 
-def _add(sentence: _Sentence, kind: str, content: str, name: str, index: int) -> None:
-    if kind == "S":
-        if sentence.source is not None or sentence.hypotheses:
-            raise _duplicate(name, index)
-        sentence.source = content
-    elif kind == "T":
-        if sentence.reference is not None or sentence.hypotheses:
-            raise _duplicate(name, index)
-        sentence.reference = content
-    elif kind == "P":
-        sentence.position_scores += 1
-    else:
+def _add(sentence: _Sentence, kind: str, content: str, path: PathLike, index: int) -> None:
+    if kind in "ST":
+        name = "source" if kind == "S" else "reference"
+        if getattr(sentence, name) is not None or sentence.hypotheses:
+            raise _duplicate(path, index)
+        setattr(sentence, name, content)
+        return
+    if kind in sentence.count:
+        sentence.count[kind] += 1
+    if kind in "HD":
         parts = _score_and_text(content)
         if parts is None:
-            raise UserError(f"{name}: sentence {index} has a damaged {kind}- line; run fairseq-generate again")
-        if kind == "H":
-            sentence.raw_hypotheses += 1
-        else:
+            raise UserError(f"{path}: sentence {index} has a damaged {kind}- line; run fairseq-generate again")
+        if kind == "D":
             sentence.scores.append(parts[0])
             sentence.hypotheses.append(parts[1])
 
@@ -182,51 +200,82 @@ def _add(sentence: _Sentence, kind: str, content: str, name: str, index: int) ->
 def _score_and_text(content: str) -> Optional[Tuple[float, str]]:
     """The parts of ``score<tab>text``, or None if it is not of that form."""
     score, tab, text = content.partition("\t")
-    if not tab:
-        return None
     try:
-        return float(score), text
+        return (float(score), text) if tab else None
     except ValueError:
         return None
 
 
-def _check_complete(sentences: Dict[int, _Sentence], name: str, result_line: Optional[str], known_end: bool) -> None:
-    has_references = any(sentence.reference is not None for sentence in sentences.values())
-    cut_off = f"{name} was cut off; run fairseq-generate again and save its whole output"
-    if has_references and result_line is None:
-        raise UserError(f"{cut_off} (it ends with a line 'Generate ... with beam=...')")
-    # Files made by selecting lines of the output (D- only, say) have none of the other kinds: they may.
-    for kind in ("raw_hypotheses", "position_scores"):
-        printed = any(getattr(sentence, kind) for sentence in sentences.values())
-        for index, sentence in sentences.items():
-            if not sentence.hypotheses or (printed and getattr(sentence, kind) != len(sentence.hypotheses)):
-                raise UserError(f"{cut_off} (sentence {index} is incomplete)")
-    if not known_end:
+def _check_hypotheses(sentences: Dict[int, _Sentence], path: PathLike) -> None:
+    if any(sentence.hypotheses for sentence in sentences.values()):
+        return
+    if any(sentence.count["H"] for sentence in sentences.values()):
         raise UserError(
-            f"{name} does not say whether it is complete (no references, no log lines); "
-            "give the number of sentences that were to be translated"
+            f"{path} has H- lines and no D- lines, as fairseq before 0.10 wrote them; sort the H- lines by number, "
+            "and score their text as a plain file"
+        )
+    raise UserError(
+        f"{path} has no hypotheses (D- lines); save the whole output of fairseq-generate, made without --quiet"
+    )
+
+
+def _ends_its_last_line(path: PathLike) -> bool:
+    if not os.path.isfile(path):
+        return True  # a pipe, which was read already
+    with open(path, "rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() == b"\n"
+
+
+def _check_complete(sentences: Dict[int, _Sentence], path: PathLike, has_result_line: bool) -> None:
+    cut_off = f"{path} was cut off; {_AGAIN}"
+    if any(sentence.reference is not None for sentence in sentences.values()) and not has_result_line:
+        raise UserError(f"{cut_off} (it ends with a line 'Generate ... with beam=...')")
+    # A file of some kinds of lines only (of the D- lines, say) is complete without the others.
+    printed = [kind for kind in "HP" if any(sentence.count[kind] for sentence in sentences.values())]
+    for index, sentence in sentences.items():
+        number = len(sentence.hypotheses)
+        if number == 0 or any(sentence.count[kind] != number for kind in printed):
+            raise UserError(f"{cut_off} (sentence {index} is incomplete)")
+
+
+def _check_one_run(sentences: Dict[int, _Sentence], path: PathLike) -> None:
+    """Lines of several runs, sorted together say, would be scored as a mixture of their translations."""
+    first = next(iter(sentences))
+    expected = len(sentences[first].hypotheses)
+    for index, sentence in sentences.items():
+        count, scores = len(sentence.hypotheses), sentence.scores
+        if count != expected:
+            raise UserError(
+                f"{path} has {count} hypotheses of sentence {index} and {expected} of {first}; {_SEVERAL_RUNS}"
+            )
+        if any(score < following for score, following in zip(scores, scores[1:])):
+            raise UserError(f"the hypotheses of sentence {index} in {path} do not come best first; {_SEVERAL_RUNS}")
+
+
+def _check_count(
+    sentences: Dict[int, _Sentence], path: PathLike, translated: Optional[int], expected_sentences: Optional[int]
+) -> None:
+    count = len(sentences)
+    if translated is not None and translated != count:
+        raise UserError(
+            f"{path} holds {count} sentences, but fairseq translated {translated}; run fairseq-generate again"
+        )
+    if expected_sentences is not None and expected_sentences != count:
+        raise UserError(f"{path} holds {count} sentences instead of {expected_sentences}; {_LOST_SENTENCES_REMEDY}")
+    gap = next((index for index in range(count) if index not in sentences), None)
+    if gap is not None:
+        raise UserError(
+            f"{path} lacks sentence {gap} (it has {count}, numbered up to {max(sentences)}); {_LOST_SENTENCES_REMEDY}"
         )
 
 
-def _check_one_run(sentences: Dict[int, _Sentence], name: str) -> None:
-    """Lines of several runs, sorted together say, would be scored as a mixture of their translations."""
-    remedy = "lines of several runs seem to be in it; write each run to a new file"
-    first, *others = sentences
-    for index in others:
-        count, expected = len(sentences[index].hypotheses), len(sentences[first].hypotheses)
-        if count != expected:
-            raise UserError(f"{name} has {count} hypotheses of sentence {index} and {expected} of {first}; {remedy}")
-    for index, sentence in sentences.items():
-        if any(score < following for score, following in zip(sentence.scores, sentence.scores[1:])):
-            raise UserError(f"the hypotheses of sentence {index} in {name} do not come best first; {remedy}")
-
-
-def _all_or_none(values: List[Optional[str]]) -> Optional[List[str]]:
+def _all_or_none(values: Sequence[Optional[str]]) -> Optional[List[str]]:
     present = [value for value in values if value is not None]
     return present if len(present) == len(values) else None
 
 
-def _duplicate(name: str, index: int) -> UserError:
+def _duplicate(path: PathLike, index: int) -> UserError:
     return UserError(
-        f"{name} holds sentence {index} twice (was output appended to an old file?); write each run to a new file"
+        f"{path} holds sentence {index} twice (was output appended to an old file?); write each run to a new file"
     )

@@ -1,13 +1,12 @@
-"""Training curves of one or more runs as PNG files."""
+"""Training curves of one or more runs as PNG images."""
 
+import io
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.files import atomic_output
-from rdrop_fairseq.evaluation.training_log import TrainingLog, TrainingRecord, ValidationRecord
+from rdrop_fairseq.evaluation.training_log import Record, TrainingLog
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart (without their yellow, too pale
 # for a line). Line style and marker differ as well, so the runs can be told apart in greyscale.
@@ -15,18 +14,19 @@ _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#
 _LINE_STYLES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _MOST_MARKERS = 25
+_LARGEST = 1e30  # above, matplotlib's own arithmetic overflows
 
-Record = Union[TrainingRecord, ValidationRecord]
+Points = List[Tuple[int, float, float]]  # (update, seconds, value)
 
 
 class _Curve(NamedTuple):
-    """One figure: a value over updates and over time."""
+    """A value over updates and over time."""
 
-    file_name: str
+    name: str
     title: str
     label: str
     records: Callable[[TrainingLog], Sequence[Record]]
-    value: Callable[[Any], Optional[float]]
+    value: str
 
 
 _CURVES = (
@@ -35,72 +35,62 @@ _CURVES = (
         "Validation negative log-likelihood",
         "nll (bits per target token)",
         lambda log: log.validation,
-        lambda record: record.nll_loss,
+        "nll_loss",
     ),
-    _Curve(
-        "valid_bleu.png",
-        "Validation BLEU (--eval-bleu)",
-        "BLEU",
-        lambda log: log.validation,
-        lambda record: record.bleu,
-    ),
+    _Curve("valid_bleu.png", "Validation BLEU (--eval-bleu)", "BLEU", lambda log: log.validation, "bleu"),
     _Curve(
         "kl.png",
         "R-Drop: divergence between the passes, in training",
         "KL (bits per target token)",
-        lambda log: log.kl_records(),
-        lambda record: record.rdrop_kl_loss,
+        TrainingLog.kl_records,
+        "rdrop_kl_loss",
     ),
 )
+FIGURE_NAMES = tuple(curve.name for curve in _CURVES)
+"""The names of all figures that there can be."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG file that was written."""
+    """A PNG image."""
 
-    path: Path
+    name: str
     title: str
     missing: Tuple[str, ...]
     """Runs whose log has no such value, and which are therefore not in the figure."""
+    content: bytes
 
 
-def plot_training_curves(logs: Mapping[str, TrainingLog], output_directory: Union[str, Path]) -> List[Figure]:
+def plot_training_curves(logs: Mapping[str, TrainingLog]) -> List[Figure]:
     """Draw validation nll, validation BLEU and R-Drop's KL over updates and over time, all runs together.
 
-    A value that no run has logged (BLEU without ``--eval-bleu``, KL without R-Drop) gives no figure, and a
-    figure of it from an earlier call is removed.
+    A value that no run has logged (BLEU without ``--eval-bleu``, KL without R-Drop) gives no figure.
 
     Args:
         logs: the runs by the names for the legend.
-        output_directory: where ``valid_nll.png``, ``valid_bleu.png`` and ``kl.png`` go.
 
     Raises:
-        UserError: matplotlib is not installed, or the folder cannot be written.
+        UserError: matplotlib is not installed.
     """
     figures = []
     for curve in _CURVES:
         points = {name: _points(curve, log) for name, log in logs.items()}
-        path = Path(output_directory) / curve.file_name
-        if not any(points.values()):
-            _remove(path)
-            continue
-        _draw(curve, points, path)
-        missing = tuple(name for name, of_run in points.items() if not of_run)
-        figures.append(Figure(path, curve.title, missing))
+        if any(points.values()):
+            missing = tuple(name for name, of_run in points.items() if not of_run)
+            figures.append(Figure(curve.name, curve.title, missing, _draw(curve, points)))
     return figures
 
 
-def _points(curve: _Curve, log: TrainingLog) -> List[Tuple[int, float, float]]:
-    """(update, seconds, value) where the value is a finite number."""
+def _points(curve: _Curve, log: TrainingLog) -> Points:
     points = []
     for record in curve.records(log):
-        value = curve.value(record)
-        if value is not None and math.isfinite(value):
+        value = getattr(record, curve.value)
+        if value is not None and max(abs(value), record.elapsed_seconds) < _LARGEST and math.isfinite(value):
             points.append((record.update, record.elapsed_seconds, value))
     return points
 
 
-def _draw(curve: _Curve, points: Mapping[str, Sequence[Tuple[int, float, float]]], path: Path) -> None:
+def _draw(curve: _Curve, points: Mapping[str, Points]) -> bytes:
     matplotlib_figure, agg_canvas = _matplotlib()
     # Figure and canvas without pyplot: no global state, no display, nothing to close.
     figure = matplotlib_figure(figsize=(11, 4.4), dpi=120, layout="constrained")
@@ -134,9 +124,10 @@ def _draw(curve: _Curve, points: Mapping[str, Sequence[Tuple[int, float, float]]
         axes.grid(True, linewidth=0.5, alpha=0.4)
         axes.tick_params(labelleft=True)
         axes.legend()
-    with atomic_output(path) as temporary:
-        # No dates or versions inside: equal curves give equal files.
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    image = io.BytesIO()
+    # No dates or versions inside: equal curves give equal files.
+    figure.savefig(image, format="png", metadata={"Software": None})
+    return image.getvalue()
 
 
 def _time_unit(longest_seconds: float) -> Tuple[str, float]:
@@ -156,12 +147,3 @@ def _matplotlib() -> Tuple[Any, Any]:
             "plots need matplotlib; pip install 'rdrop_fairseq[plot]', or pip install matplotlib"
         ) from error
     return MatplotlibFigure, FigureCanvasAgg
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise UserError(f"cannot remove the outdated {path}: {error.strerror}; remove it") from error

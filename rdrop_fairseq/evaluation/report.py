@@ -8,34 +8,33 @@ A run's folder holds ``train.log`` (fairseq-train's output with ``--log-format j
 the results is made from the numbers, and says no more than they do.
 """
 
-import argparse
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import List, Mapping, Optional, Sequence, Tuple
 
-from rdrop_fairseq.common.command_line import parse_named_paths, quiet_libraries
+from rdrop_fairseq.common.command_line import Parser, parse_named_paths, quiet_libraries
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.files import PathLike, atomic_output
 from rdrop_fairseq.common.text import read_lines
 from rdrop_fairseq.common.versions import hardware, package_versions, plugin_state
-from rdrop_fairseq.evaluation.plots import Figure, plot_training_curves
-from rdrop_fairseq.evaluation.score import read_hypotheses
+from rdrop_fairseq.evaluation.generate_output import read_hypotheses
+from rdrop_fairseq.evaluation.plots import FIGURE_NAMES, Figure, plot_training_curves
 from rdrop_fairseq.evaluation.score_report import (
     SIGNIFICANCE_LEVEL,
-    MetricResult,
     ScoreReport,
     SystemResult,
+    markdown_table,
     read_scores,
 )
 from rdrop_fairseq.evaluation.training_log import TrainingLog, read_training_log
-
-PathLike = Union[str, Path]
 
 LOG_NAME = "train.log"
 COMMAND_NAME = "command.txt"
 REPORT_NAME = "report.md"
 _SAMPLES = 5
+_COLUMNS = ("system", "BLEU", "p", "chrF2", "p", "best valid nll", "at update", "updates", "training time")
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Sample:
-    """One sentence of the test set; translations by system name."""
+    """One sentence of the test set: label and text of its source (if known), reference and translations."""
 
     number: int
-    source: Optional[str]
-    reference: str
-    translations: Dict[str, str]
+    texts: List[Tuple[str, str]]
 
 
 def read_run(directory: PathLike) -> Run:
@@ -65,10 +62,12 @@ def read_run(directory: PathLike) -> Run:
     directory = Path(directory)
     if not directory.is_dir():
         raise UserError(f"no such run folder: {directory}; give --run NAME=DIR with DIR/{LOG_NAME} in it")
-    return Run(
-        log=read_training_log(directory / LOG_NAME),
-        command=_optional_text(directory / COMMAND_NAME),
-    )
+    command = directory / COMMAND_NAME
+    try:
+        text = command.read_text(encoding="utf-8", errors="replace").strip() if command.is_file() else ""
+    except OSError as error:
+        raise UserError(f"cannot read {command}: {error.strerror}; check its permissions") from error
+    return Run(read_training_log(directory / LOG_NAME), text or None)
 
 
 def write_report(
@@ -80,10 +79,12 @@ def write_report(
 ) -> Path:
     """Write ``report.md`` and its figures.
 
+    They appear, and replace those of an earlier report, when all of them are complete.
+
     Args:
         runs: folders of runs by name. A run and a system of the same name are one row of the table.
         scores: the JSON of :mod:`rdrop_fairseq.evaluation.score`; None for a report on training alone.
-        output_directory: where the files go; each appears there when it is complete, ``report.md`` last.
+        output_directory: where the files go.
         source: the source side of the test set, for the sample translations.
         data: what the systems were trained on, in words.
 
@@ -96,16 +97,20 @@ def write_report(
     """
     if not runs:
         raise UserError("no run to report on; give at least one --run NAME=DIR")
-    output_directory = Path(output_directory)
     contents = {name: read_run(directory) for name, directory in runs.items()}
     score_report = None if scores is None else read_scores(scores)
     samples = [] if score_report is None else sample_translations(score_report, source)
-    figures = plot_training_curves({name: run.log for name, run in contents.items()}, output_directory)
+    figures = plot_training_curves({name: run.log for name, run in contents.items()})
     text = format_report(contents, score_report, figures, samples, data)
-    path = output_directory / REPORT_NAME
-    with atomic_output(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
+
+    folder = Path(output_directory)
+    files = {REPORT_NAME: text.encode("utf-8"), **{figure.name: figure.content for figure in figures}}
+    with contextlib.ExitStack() as outputs:
+        for name, content in files.items():  # the first one gets its name last
+            outputs.enter_context(atomic_output(folder / name)).write_bytes(content)
+        for name in set(FIGURE_NAMES) - set(files):
+            _remove(folder / name)
+    return folder / REPORT_NAME
 
 
 def sample_translations(scores: ScoreReport, source: Optional[PathLike] = None, count: int = _SAMPLES) -> List[Sample]:
@@ -114,26 +119,29 @@ def sample_translations(scores: ScoreReport, source: Optional[PathLike] = None, 
     They are the first, not chosen ones. Empty if the scored files are no longer where they were.
 
     Raises:
-        UserError: ``source`` cannot be read or has another number of lines.
+        UserError: ``source`` or the reference has another number of lines than were scored, or a file cannot be read.
     """
-    sources = None if source is None else read_lines(source)
-    if sources is not None and len(sources) != scores.sentences:
-        raise UserError(
-            f"--source {source} has {len(sources)} lines and the test set {scores.sentences}; "
-            "give the source of the test set"
-        )
+    sources = None if source is None else _test_set_lines(source, scores, "give the source of the test set as --source")
     if not all(Path(path).is_file() for path in [scores.reference, *(system.path for system in scores.systems)]):
         return []
-    references = read_lines(scores.reference)
-    texts = {system.name: read_hypotheses(system.path, scores.sentences) for system in scores.systems}
-    samples = []
+    references = _test_set_lines(scores.reference, scores, "score the systems again")
+    systems = {system.name: read_hypotheses(system.path, scores.sentences) for system in scores.systems}
+    samples: List[Sample] = []
     for index, reference in enumerate(references):
-        translations = {name: lines[index] for name, lines in texts.items()}
-        if len(translations) == 1 or len(set(translations.values())) > 1:
-            samples.append(Sample(index + 1, None if sources is None else sources[index], reference, translations))
+        translations = [(name, lines[index]) for name, lines in systems.items()]
+        if len(translations) == 1 or len({text for _, text in translations}) > 1:
+            original = [] if sources is None else [("source", sources[index])]
+            samples.append(Sample(index + 1, [*original, ("reference", reference), *translations]))
         if len(samples) == count:
             break
     return samples
+
+
+def _test_set_lines(path: PathLike, scores: ScoreReport, remedy: str) -> List[str]:
+    lines = read_lines(path)
+    if len(lines) != scores.sentences:
+        raise UserError(f"{path} has {len(lines)} lines and the test set {scores.sentences}; {remedy}")
+    return lines
 
 
 def format_report(
@@ -144,199 +152,140 @@ def format_report(
     data: Optional[str] = None,
 ) -> str:
     """The text of ``report.md``."""
-    systems = {} if scores is None else {system.name: system for system in scores.systems}
-    title = "Training report"
+    title = "# Training report"
     if scores is not None and scores.source_lang and scores.target_lang:
         title += f": {scores.source_lang} to {scores.target_lang}"
-    parts = [
-        [f"# {title}", "", f"Made {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC with {plugin_state()}."],
-        [f"Data: {data}."] if data else [],
-        ["## Results", "", *_table(runs, systems), "", *_footnotes(scores)],
-        ["## What the numbers say", "", *(f"- {line}" for line in conclusions(runs, scores))],
-    ]
+    parts = [title, f"Made {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC with {plugin_state()}."]
+    if data:
+        parts.append(f"Data: {data}.")
+    parts += ["## Results", _results_table(runs, scores), "\n".join(f"- {line}" for line in _footnotes(scores))]
+    parts += ["## What the numbers say", "\n".join(f"- {line}" for line in conclusions(runs, scores))]
     if figures:
-        parts.append(["## Curves", "", *_figure_lines(figures)])
+        parts.append("## Curves")
+    for figure in figures:
+        parts.append(f"![{figure.title}]({figure.name})")
+        if figure.missing:
+            parts.append(f"Not in the log of, and so without a curve for: {', '.join(figure.missing)}.")
     if samples:
-        parts.append(_sample_lines(samples))
-    parts.append(_command_lines(runs))
-    parts.append(_environment_lines())
-    return "\n\n".join("\n".join(part).rstrip() for part in parts if part) + "\n"
+        several = scores is not None and len(scores.systems) > 1
+        parts.append("## Sample translations")
+        parts.append(f"The first {len(samples)} test sentences{' on which the systems differ' if several else ''}.")
+    for sample in samples:
+        width = max(len(label) for label, _ in sample.texts)
+        lines = [f"{label.ljust(width)}  {text}" for label, text in sample.texts]
+        parts += [f"Sentence {sample.number}:", _fenced("\n".join(lines))]
+    commands = {name: run.command for name, run in runs.items() if run.command is not None}
+    if commands:
+        parts.append("## How the systems were trained")
+    for name, command in commands.items():
+        parts += [f"{name}:", _fenced(command)]
+    parts.append("## Environment")
+    parts.append("Of the machine on which this report was made; a log does not tell where a system was trained.")
+    environment = {**package_versions(), **hardware()}
+    rows = [[label, value.replace("|", "/")] for label, value in environment.items()]
+    parts.append(markdown_table(["", ""], rows, alignment="left"))
+    return "\n\n".join(parts) + "\n"
 
 
 def conclusions(runs: Mapping[str, Run], scores: Optional[ScoreReport]) -> List[str]:
     """Sentences on what the numbers show and what they cannot show, one for each comparison."""
     lines: List[str] = []
-    if scores is not None:
-        baseline = scores.system(scores.baseline)
-        others = [system for system in scores.systems if system.name != scores.baseline]
-        lines += [_difference(system, baseline, scores) for system in others]
-        if others:
-            lines.append(
-                "The test resamples sentences. It does not cover what another random seed or more training "
-                "would change."
-            )
-    lines += _likelihood_lines(runs)
+    if scores is not None and len(scores.systems) > 1:
+        lines += [_difference(system, scores) for system in scores.systems if system.name != scores.baseline]
+        lines.append(
+            "The test resamples sentences. It does not cover what another random seed or more training would change."
+        )
+    lines += [line for name, run in runs.items() for line in _likelihood_lines(name, run.log)]
     if scores is not None:
         lines += _cost_lines(runs, scores.baseline)
     return lines
 
 
-def _difference(system: SystemResult, baseline: SystemResult, scores: ScoreReport) -> str:
+def _difference(system: SystemResult, scores: ScoreReport) -> str:
+    baseline = scores.system(scores.baseline)
     parts = []
-    for metric, ours, theirs in (("BLEU", system.bleu, baseline.bleu), ("chrF2", system.chrf, baseline.chrf)):
-        verdict = "significant" if _significant(ours) else "not significant"
-        parts.append(f"{ours.score - theirs.score:+.2f} {metric} (p = {ours.p_value:.4f}, {verdict})")
+    for metric, result in system.metrics.items():
+        verdict = "significant" if result.p_value < SIGNIFICANCE_LEVEL else "not significant"
+        difference = result.score - baseline.metrics[metric].score
+        parts.append(f"{difference:+.2f} {metric} (p = {result.p_value:.4f}, {verdict})")
     return (
         f"{system.name} against {baseline.name}: {' and '.join(parts)}, by a paired bootstrap test with "
         f"{scores.resamples} resamples of {scores.sentences} sentences at the level {SIGNIFICANCE_LEVEL}."
     )
 
 
-def _significant(result: MetricResult) -> bool:
-    return result.p_value is not None and result.p_value < SIGNIFICANCE_LEVEL
-
-
-def _likelihood_lines(runs: Mapping[str, Run]) -> List[str]:
-    lines = []
-    for name, run in runs.items():
-        best = run.log.best_validation()
-        if best is None:
-            continue
-        last = [record for record in run.log.validation if record.nll_loss is not None][-1]
-        line = f"{name}: best validation nll {best.nll_loss:.3f} bits per token, at update {best.update}"
-        if last.update == best.update:
-            line += ", its last validation: it was still improving, and more updates might help it."
-        else:
-            line += f"; at its last validation, at update {last.update}, {last.nll_loss:.3f}."
-        lines.append(line)
-    return lines
+def _likelihood_lines(name: str, log: TrainingLog) -> List[str]:
+    best = log.best_validation()
+    if best is None:
+        return []
+    last = [record for record in log.validation if record.nll_loss is not None][-1]
+    line = f"{name}: best validation nll {best.nll_loss:.3f} bits per token, at update {best.update}"
+    if last.update == best.update:
+        return [f"{line}, its last validation: it was still improving, and more updates might help it."]
+    return [f"{line}; at its last validation, at update {last.update}, {last.nll_loss:.3f}."]
 
 
 def _cost_lines(runs: Mapping[str, Run], baseline: str) -> List[str]:
     """Time per update relative to the baseline, validation included; the logs' times are whole seconds."""
-    if baseline not in runs:
-        return []
-    reference = _seconds_per_update(runs[baseline].log)
-    lines = []
-    for name, run in runs.items():
-        own = _seconds_per_update(run.log)
-        if name != baseline and own is not None and reference is not None:
-            lines.append(
-                f"{name} took {own / reference:.2f} times the time of {baseline} per update, validation included."
-            )
-    return lines
+    seconds = {
+        name: run.log.elapsed_seconds / run.log.updates
+        for name, run in runs.items()
+        if run.log.updates > 0 and run.log.elapsed_seconds >= 10  # below, rounding to seconds is the larger part
+    }
+    return [
+        f"{name} took {seconds[name] / seconds[baseline]:.2f} times the time of {baseline} per update, "
+        "validation included."
+        for name in seconds
+        if name != baseline and baseline in seconds
+    ]
 
 
-def _seconds_per_update(log: TrainingLog) -> Optional[float]:
-    enough = log.updates > 0 and log.elapsed_seconds >= 10  # below, rounding to seconds is the larger part
-    return log.elapsed_seconds / log.updates if enough else None
-
-
-def _table(runs: Mapping[str, Run], systems: Mapping[str, SystemResult]) -> List[str]:
-    names = [*systems, *(name for name in runs if name not in systems)]
-    header = ["system", "BLEU", "p", "chrF2", "p", "best valid nll", "at update", "updates", "training time"]
-    rows = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
-    for name in names:
-        cells = [name]
-        cells += _score_cells(systems[name]) if name in systems else [""] * 4
-        cells += _training_cells(runs[name].log) if name in runs else [""] * 4
-        rows.append("| " + " | ".join(cells) + " |")
-    return rows
-
-
-def _score_cells(system: SystemResult) -> List[str]:
-    cells = []
-    for result in (system.bleu, system.chrf):
-        cells += [f"{result.score:.2f}", "" if result.p_value is None else f"{result.p_value:.4f}"]
-    return cells
-
-
-def _training_cells(log: TrainingLog) -> List[str]:
-    best = log.best_validation()
-    likelihood = ["", ""] if best is None else [f"{best.nll_loss:.3f}", str(best.update)]
-    return [*likelihood, str(log.updates), _duration(log.elapsed_seconds)]
+def _results_table(runs: Mapping[str, Run], scores: Optional[ScoreReport]) -> str:
+    systems = {} if scores is None else {system.name: system for system in scores.systems}
+    rows = []
+    for name in {**systems, **runs}:
+        row = [name]
+        for result in systems[name].metrics.values() if name in systems else ():
+            row += [f"{result.score:.2f}", "" if result.p_value is None else f"{result.p_value:.4f}"]
+        row += [""] * (5 - len(row))
+        if name in runs:
+            log = runs[name].log
+            best = log.best_validation()
+            row += ["", ""] if best is None else [f"{best.nll_loss:.3f}", str(best.update)]
+            row += [str(log.updates), _duration(log.elapsed_seconds)]
+        rows.append(row + [""] * (len(_COLUMNS) - len(row)))
+    return markdown_table(_COLUMNS, rows)
 
 
 def _footnotes(scores: Optional[ScoreReport]) -> List[str]:
-    notes = ["- nll in bits per target token; training time includes validation."]
+    notes = ["nll in bits per target token; training time includes validation."]
     if scores is None:
         return notes
-    notes += [f"- {name} signature: `{signature}`" for name, signature in scores.signatures.items()]
+    notes += [f"{name} signature: `{signature}`" for name, signature in scores.signatures.items()]
     if len(scores.systems) > 1:
-        notes.append(f"- p: paired bootstrap test against {scores.baseline}.")
-        notes += [f"- {name} test signature: `{text}`" for name, text in scores.bootstrap_signatures.items()]
-    notes.append(f"- {scores.sentences} test sentences, reference `{scores.reference}`.")
+        notes.append(f"p: paired bootstrap test against {scores.baseline}.")
+        notes += [f"{name} test signature: `{text}`" for name, text in scores.bootstrap_signatures.items()]
+    notes.append(f"{scores.sentences} test sentences, reference `{scores.reference}`.")
     for system in scores.systems:
-        notes.append(f"- {system.name}: `{system.path}`")
-        notes += [f"    - `{line}`" for line in system.sacrebleu_lines]
+        notes.append("\n    - ".join([f"{system.name}: `{system.path}`", *map("`{}`".format, system.sacrebleu_lines)]))
     return notes
 
 
-def _figure_lines(figures: Sequence[Figure]) -> List[str]:
-    lines = []
-    for figure in figures:
-        lines += [f"![{figure.title}]({figure.path.name})", ""]
-        if figure.missing:
-            lines += [f"Not in the log of, and so without a curve for: {', '.join(figure.missing)}.", ""]
-    return lines
-
-
-def _sample_lines(samples: Sequence[Sample]) -> List[str]:
-    lines = ["## Sample translations", ""]
-    several = len(samples[0].translations) > 1
-    lines += [
-        f"The first {len(samples)} test sentences{' on which the systems differ' if several else ''}.",
-        "",
-    ]
-    for sample in samples:
-        texts = {} if sample.source is None else {"source": sample.source}
-        entries: List[Tuple[str, str]] = [
-            *texts.items(),
-            ("reference", sample.reference),
-            *sample.translations.items(),
-        ]
-        width = max(len(label) for label, _ in entries)
-        lines += [f"Sentence {sample.number}:", ""]
-        lines += [*_fenced("\n".join(f"{label.ljust(width)}  {text}" for label, text in entries)), ""]
-    return lines
-
-
-def _command_lines(runs: Mapping[str, Run]) -> List[str]:
-    lines = []
-    for name, run in runs.items():
-        if run.command is not None:
-            lines += [f"{name}:", "", *_fenced(run.command), ""]
-    return ["## How the systems were trained", "", *lines] if lines else []
-
-
-def _environment_lines() -> List[str]:
-    rows = {**package_versions(), **hardware()}
-    return [
-        "## Environment",
-        "",
-        "Of the machine on which this report was made; a log does not tell where a system was trained.",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {label} | {value.replace('|', '/')} |" for label, value in rows.items()),
-    ]
-
-
-def _fenced(text: str) -> List[str]:
+def _fenced(text: str) -> str:
     """A literal block whose fence is longer than any in the text."""
     fence = "```"
     while fence in text:
         fence += "`"
-    return [f"{fence}text", text.strip("\n"), fence]
+    return "\n".join([f"{fence}text", text.strip("\n"), fence])
 
 
-def _optional_text(path: Path) -> Optional[str]:
-    if not path.is_file():
-        return None
+def _remove(path: Path) -> None:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip() or None
+        path.unlink()
+    except FileNotFoundError:
+        pass
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+        raise UserError(f"cannot remove the outdated {path}: {error.strerror}; remove it") from error
 
 
 def _duration(seconds: float) -> str:
@@ -349,7 +298,8 @@ def _duration(seconds: float) -> str:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    parser = argparse.ArgumentParser(
+    """The command line."""
+    parser = Parser(
         prog="python -m rdrop_fairseq.evaluation.report",
         description="Write report.md with tables and training curves of one or more systems.",
     )
@@ -366,13 +316,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--output", required=True, metavar="DIR", help=f"folder for {REPORT_NAME} and the figures")
     arguments = parser.parse_args(argv)
     quiet_libraries()
-    path = write_report(
-        parse_named_paths(arguments.run, "--run"),
-        arguments.scores,
-        arguments.output,
-        source=arguments.source,
-        data=arguments.data,
-    )
+    runs = parse_named_paths(arguments.run, "--run")
+    path = write_report(runs, arguments.scores, arguments.output, source=arguments.source, data=arguments.data)
     print(f"wrote {path}")
 
 

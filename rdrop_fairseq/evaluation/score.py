@@ -8,48 +8,35 @@ paired bootstrap resampling (Koehn, EMNLP 2004, as in sacreBLEU). That test is a
 sentences only: it does not see how much a system changes from one training run to the next.
 """
 
-import contextlib
-import os
+import re
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-import sacrebleu
+import numpy
 from sacrebleu.metrics import BLEU, CHRF
-from sacrebleu.significance import PairedTest
+from sacrebleu.significance import estimate_ci
 
-from rdrop_fairseq.common.command_line import Parser, parse_named_paths, quiet_libraries
+from rdrop_fairseq.common.command_line import Parser, parse_named_paths, positive_number, quiet_libraries
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.files import atomic_output
-from rdrop_fairseq.common.text import read_lines, read_text, split_lines
-from rdrop_fairseq.data.moses import make_detokenise
+from rdrop_fairseq.common.files import PathLike
+from rdrop_fairseq.common.text import read_lines
+from rdrop_fairseq.data.moses import make_detokenise, make_tokenise
 from rdrop_fairseq.data.test_sets import files_of_test_set
-from rdrop_fairseq.evaluation.generate_output import is_generate_output, parse_generate_output
-from rdrop_fairseq.evaluation.paper_bleu import PaperScorer
-from rdrop_fairseq.evaluation.score_report import MetricResult, ScoreReport, SystemResult, write_scores
-from rdrop_fairseq.evaluation.score_tables import format_markdown, format_table
-
-# How words are marked that were split into sub-words, and the --post-process that joins them.
-SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
-PathLike = Union[str, Path]
+from rdrop_fairseq.evaluation.generate_output import check_sentences, read_hypotheses
+from rdrop_fairseq.evaluation.score_report import (
+    MetricResult,
+    PaperBleu,
+    ScoreReport,
+    SystemResult,
+    format_table,
+    write_markdown,
+    write_scores,
+)
 
 DEFAULT_RESAMPLES = 1000
 DEFAULT_SEED = 12345
-
-
-def read_hypotheses(path: PathLike, expected_sentences: Optional[int] = None) -> List[str]:
-    """Translations in the order of the test set, of plain text or an output of fairseq-generate.
-
-    Raises:
-        UserError: missing, empty or undecodable file; incomplete output of fairseq-generate; text that is
-            still split into subwords; another number of sentences than expected.
-    """
-    text = read_text(path)
-    if is_generate_output(text):
-        lines = parse_generate_output(text, str(path), expected_sentences).hypotheses
-    else:
-        lines = split_lines(text)
-    _check_lines(lines, path, expected_sentences)
-    return lines
+_MOST_RESAMPLES = 1_000_000
+_COMPOUND = re.compile(r"(\S)-(\S)")
 
 
 def score_files(
@@ -73,52 +60,60 @@ def score_files(
         baseline: with which the others are compared; the first system if None.
         source_lang: noted in the report.
         target_lang: noted in the report; zh, ja and ko choose sacreBLEU's tokeniser for that language.
-        resamples: of the bootstrap.
+        resamples: of the bootstrap, from 1 to a million.
         seed: of the bootstrap, from 1; the result is a function of the texts, ``resamples`` and ``seed``.
         lowercase: both sides, for BLEU and chrF; the signatures say so.
-        paper_bleu: also the scores of :mod:`rdrop_fairseq.evaluation.paper_bleu`, which need ``target_lang``.
+        paper_bleu: also the scores of :class:`PaperScorer`, which need ``target_lang``.
         origins: for each name what the translations were made with, noted in the report.
         detokenise: the translations, not the reference, are tokens of Moses; needs ``target_lang``.
 
     Raises:
-        UserError: see :func:`read_hypotheses`; an unknown baseline; a seed or number of resamples below 1.
+        UserError: see :func:`rdrop_fairseq.evaluation.generate_output.read_hypotheses`; an unknown baseline; a seed or
+            number of resamples out of range.
     """
     if not systems:
         raise UserError("no system to score; give at least one --system NAME=FILE")
-    names = list(systems)
-    baseline = names[0] if baseline is None else baseline
+    baseline = next(iter(systems)) if baseline is None else baseline
     if baseline not in systems:
-        raise UserError(f"unknown baseline {baseline!r}; the systems are: {', '.join(names)}")
-    if resamples < 1:
-        raise UserError(f"--resamples {resamples}: give a number of at least 1 ({DEFAULT_RESAMPLES} is usual)")
+        raise UserError(f"unknown baseline {baseline!r}; the systems are: {', '.join(systems)}")
+    if not 1 <= resamples <= _MOST_RESAMPLES:
+        raise UserError(
+            f"--resamples {resamples}: give a number from 1 to {_MOST_RESAMPLES} ({DEFAULT_RESAMPLES} is usual)"
+        )
     if seed < 1:  # sacreBLEU takes 0 to mean "a different seed each time"
         raise UserError(f"--seed {seed}: give a number of at least 1")
-    if paper_bleu and not target_lang:
-        raise UserError("BLEU on tokens needs the language for its tokeniser; give --target-lang")
-    if detokenise and not target_lang:
-        raise UserError("--detokenise needs the language of the tokens; give --target-lang")
+    for wanted, what in ((paper_bleu, "BLEU on tokens"), (detokenise, "--detokenise")):
+        if wanted and not target_lang:
+            raise UserError(f"{what} needs the language of the tokens; give --target-lang")
 
     references = read_lines(reference)
-    _check_lines(references, reference, None)
+    check_sentences(references, reference)
     texts = {name: read_hypotheses(path, len(references)) for name, path in systems.items()}
     if detokenise:
         join = make_detokenise(target_lang)
         texts = {name: [join(line) for line in lines] for name, lines in texts.items()}
-    metrics = _metrics(references, target_lang, lowercase)
     paper_scorer = PaperScorer(references, target_lang, lowercase) if paper_bleu else None
 
-    lines: Dict[str, List[str]] = {name: [] for name in names}
-    scores: Dict[str, Dict[str, float]] = {}
-    signatures: Dict[str, str] = {}
-    for key, metric in metrics.items():
-        scores[key] = {}
-        for name in names:
-            score = metric.corpus_score(texts[name], references=None)
-            signature = metric.get_signature().format()
-            signatures[score.name] = signature
-            scores[key][name] = float(score.score)
-            lines[name].append(score.format(width=2, signature=signature))
-    statistics, bootstrap_signatures = _paired_bootstrap(texts, baseline, metrics, resamples, seed)
+    results: Dict[str, List[MetricResult]] = {name: [] for name in texts}
+    lines: Dict[str, List[str]] = {name: [] for name in texts}
+    signatures, bootstrap_signatures = {}, {}
+    for metric in _metrics(references, target_lang, lowercase):
+        # What sacreBLEU's public functions do, but each sentence is counted and each resample scored only once.
+        statistics = {name: metric._extract_corpus_statistics(text, None) for name, text in texts.items()}
+        scores = {name: metric._aggregate_and_compute(counts) for name, counts in statistics.items()}
+        resampled = {name: _resampled_scores(metric, counts, resamples, seed) for name, counts in statistics.items()}
+        label, signature = scores[baseline].name, metric.get_signature()
+        signatures[label] = signature.format()
+        for name, score in scores.items():
+            p_value = None
+            if name != baseline:
+                p_value = _p_value(resampled[name], resampled[baseline], abs(score.score - scores[baseline].score))
+            mean, confidence = map(float, estimate_ci(resampled[name]))
+            results[name].append(MetricResult(float(score.score), mean, confidence, p_value))
+            lines[name].append(score.format(width=2, signature=signatures[label]))
+        signature.update("seed", str(seed))
+        signature.update("bs", resamples)
+        bootstrap_signatures[label] = signature.format()
 
     return ScoreReport(
         reference=str(reference),
@@ -128,15 +123,14 @@ def score_files(
         baseline=baseline,
         systems=tuple(
             SystemResult(
-                name=name,
-                path=str(systems[name]),
-                bleu=MetricResult(scores["bleu"][name], *statistics["bleu"][name]),
-                chrf=MetricResult(scores["chrf"][name], *statistics["chrf"][name]),
+                name,
+                str(path),
+                *results[name],
                 sacrebleu_lines=tuple(lines[name]),
                 paper_bleu=paper_scorer.score(texts[name]) if paper_scorer else None,
                 origin=(origins or {}).get(name),
             )
-            for name in names
+            for name, path in systems.items()
         ),
         signatures=signatures,
         bootstrap_signatures=bootstrap_signatures,
@@ -145,76 +139,78 @@ def score_files(
     )
 
 
-def _metrics(references: Sequence[str], target_lang: Optional[str], lowercase: bool) -> Dict[str, Any]:
+def _metrics(references: Sequence[str], target_lang: Optional[str], lowercase: bool) -> List[Any]:
     try:
-        return {
-            "bleu": BLEU(references=[references], trg_lang=target_lang or "", lowercase=lowercase),
-            "chrf": CHRF(references=[references], lowercase=lowercase),
-        }
+        return [
+            BLEU(references=[references], trg_lang=target_lang or "", lowercase=lowercase),
+            CHRF(references=[references], lowercase=lowercase),
+        ]
     except (ImportError, RuntimeError) as error:  # the Japanese and Korean tokenisers are packages of their own
         raise UserError(
             f"sacreBLEU's tokeniser for {target_lang} is not installed; pip install 'sacrebleu[{target_lang}]'"
         ) from error
 
 
-def _paired_bootstrap(
-    texts: Mapping[str, Sequence[str]], baseline: str, metrics: Mapping[str, Any], resamples: int, seed: int
-) -> Tuple[Dict[str, Dict[str, Tuple[float, float, Optional[float]]]], Dict[str, str]]:
-    """For each metric and system (mean, half the 95% interval, p-value or None), and the signatures."""
-    ordered = [(baseline, texts[baseline])] + [(name, text) for name, text in texts.items() if name != baseline]
-    with _sacrebleu_seed(seed):
-        test = PairedTest(ordered, metrics, references=None, test_type="bs", n_samples=resamples)
-        signatures, results = test()
-    statistics: Dict[str, Dict[str, Tuple[float, float, Optional[float]]]] = {}
-    for key, metric_name in zip(metrics, signatures):
-        statistics[key] = {}
-        for (name, text), result in zip(ordered, results[metric_name]):
-            p_value = result.p_value
-            if name != baseline and list(text) == list(texts[baseline]):
-                # sacreBLEU counts differences larger than the real one: none among zeros, hence its smallest
-                # p.
-                p_value = 1.0
-            statistics[key][name] = (float(result.mean), float(result.ci), p_value)
-    return statistics, {name: signature.format() for name, signature in signatures.items()}
+def _resampled_scores(metric: Any, statistics: Sequence[Sequence[float]], resamples: int, seed: int) -> numpy.ndarray:
+    """The corpus scores of as many sentences drawn with replacement, (resamples,).
+
+    The same seed draws the same sentences of every system, so that the scores of two systems are pairs.
+    """
+    generator = numpy.random.default_rng(seed)
+    counts = numpy.array(statistics, dtype="float32")  # (sentences, counts), of sacreBLEU's type
+    draws = (generator.choice(len(counts), size=len(counts), replace=True) for _ in range(resamples))
+    return numpy.array([metric._compute_score_from_stats(counts[draw].sum(0)).score for draw in draws])
 
 
-@contextlib.contextmanager
-def _sacrebleu_seed(seed: int) -> Iterator[None]:
-    """sacreBLEU takes the seed of its bootstrap from the environment, and from nowhere else."""
-    previous = os.environ.get("SACREBLEU_SEED")
-    os.environ["SACREBLEU_SEED"] = str(seed)
-    try:
-        yield
-    finally:
-        if previous is None:
-            del os.environ["SACREBLEU_SEED"]
-        else:
-            os.environ["SACREBLEU_SEED"] = previous
+def _p_value(scores: numpy.ndarray, baseline_scores: numpy.ndarray, difference: float) -> float:
+    """How often chance gives a larger difference than the real one. As in sacreBLEU 1 is added to both counts.
+
+    Where no resample differs sacreBLEU's result would be its smallest p-value; it is 1.
+    """
+    differences = numpy.abs(scores - baseline_scores)
+    if not differences.any():
+        return 1.0
+    larger = int((differences - differences.mean() > difference).sum())
+    return (larger + 1) / (len(differences) + 1)
 
 
-def _check_lines(lines: Sequence[str], path: PathLike, expected_sentences: Optional[int]) -> None:
-    if expected_sentences is not None and len(lines) != expected_sentences:
-        raise UserError(
-            f"{path} has {len(lines)} lines and the reference has {expected_sentences}; "
-            "score files of the same sentences"
+class PaperScorer:
+    """BLEU as papers on WMT14 report it: on tokens, and with compounds split. Not comparable with sacreBLEU's.
+
+    Both are made from detokenised text by one tokenisation, Moses' without splitting dashes, of hypothesis and
+    reference alike. So they do not depend on how a system writes its output. Compounds are split as in Vaswani et al.
+    2017 and Ott et al. 2018, which turns one word into three that are easily matched, and so raises the score. There
+    is no smoothing, as in Moses' multi-bleu.
+
+    Args:
+        references: detokenised, one a sentence.
+        language: of the text, for the tokeniser.
+        lowercase: both sides.
+    """
+
+    def __init__(self, references: Sequence[str], language: str, lowercase: bool = False) -> None:
+        self._tokenise = make_tokenise(language, dash_splits=False, escape=False, lowercase=lowercase)
+        tokens = [self._tokenise(line) for line in references]
+        # The text is tokenised on purpose, which "force" tells sacreBLEU.
+        options = {"tokenize": "none", "smooth_method": "none", "force": True}
+        self._metric = BLEU(references=[tokens], **options)
+        self._split_metric = BLEU(references=[[split_compounds(line) for line in tokens]], **options)
+
+    def score(self, hypotheses: Sequence[str]) -> PaperBleu:
+        """Corpus BLEU of the hypotheses, detokenised and as many as there are references."""
+        tokens = [self._tokenise(line) for line in hypotheses]
+        return PaperBleu(
+            float(self._metric.corpus_score(tokens, None).score),
+            float(self._split_metric.corpus_score([split_compounds(line) for line in tokens], None).score),
         )
-    with_text = [line for line in lines if line.strip()]
-    if not with_text:
-        raise UserError(f"{path} has only empty lines; give a file that has text in it")
-    for mark, flag in SUBWORD_MARKS:
-        if 2 * sum(mark in line for line in with_text) > len(with_text):
-            raise UserError(
-                f"{path} is still split into subwords ({mark.strip()}); generate with --post-process {flag}, "
-                "or join them, before scoring"
-            )
 
 
-def write_markdown(report: ScoreReport, path: PathLike) -> None:
-    """Write the tables as a Markdown file."""
-    with atomic_output(path) as temporary:
-        temporary.write_text(
-            f"Scores by sacreBLEU {sacrebleu.__version__}.\n\n{format_markdown(report)}", encoding="utf-8"
-        )
+def split_compounds(tokens: str) -> str:
+    """``x-y`` between characters that are no white space to ``x ##AT##-##AT## y``, from left to right.
+
+    Of ``x-y-z`` with a y of one letter the first dash alone is split, as in the papers' scripts.
+    """
+    return _COMPOUND.sub(r"\1 ##AT##-##AT## \2", tokens)
 
 
 def _check_outputs(inputs: Sequence[PathLike], *outputs: Optional[str]) -> None:
@@ -227,6 +223,7 @@ def _check_outputs(inputs: Sequence[PathLike], *outputs: Optional[str]) -> None:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
+    """The command line."""
     parser = Parser(
         prog="python -m rdrop_fairseq.evaluation.score",
         description="Score translations with sacreBLEU and test whether systems differ (paired bootstrap).",
@@ -244,8 +241,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--baseline", metavar="NAME", help="with which the others are compared (default: the first)")
     parser.add_argument("--source-lang", metavar="LANG", help="noted in the report")
     parser.add_argument("--target-lang", metavar="LANG", help="noted, and chooses the tokeniser for zh, ja and ko")
-    parser.add_argument("--resamples", type=int, default=DEFAULT_RESAMPLES, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--resamples", type=positive_number, default=DEFAULT_RESAMPLES, help="default: %(default)s")
+    parser.add_argument(
+        "--seed", type=positive_number, default=DEFAULT_SEED, help="of the bootstrap (default: %(default)s)"
+    )
     parser.add_argument("--lowercase", action="store_true", help="both sides; the signatures say so")
     parser.add_argument(
         "--paper-bleu", action="store_true", help="also BLEU on tokens and with compounds split, as papers report it"
@@ -255,32 +254,21 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="also write the scores there, for the report")
     parser.add_argument("--markdown", metavar="FILE", help="also write a Markdown table there")
-    arguments = parser.parse_args(argv)
+    options = vars(parser.parse_args(argv))
     quiet_libraries()
 
-    reference = arguments.reference
-    if arguments.test_set:
-        if not (arguments.source_lang and arguments.target_lang):
+    json_path, markdown_path, test_set = (options.pop(name) for name in ("json", "markdown", "test_set"))
+    if test_set:
+        if not (options["source_lang"] and options["target_lang"]):
             raise UserError("--test-set needs the language pair; give --source-lang and --target-lang")
-        _, reference = files_of_test_set(arguments.test_set, arguments.source_lang, arguments.target_lang)
-    systems = parse_named_paths(arguments.system, "--system")
-    _check_outputs([reference, *systems.values()], arguments.json, arguments.markdown)
-    report = score_files(
-        reference,
-        systems,
-        baseline=arguments.baseline,
-        source_lang=arguments.source_lang,
-        target_lang=arguments.target_lang,
-        resamples=arguments.resamples,
-        seed=arguments.seed,
-        lowercase=arguments.lowercase,
-        paper_bleu=arguments.paper_bleu,
-        detokenise=arguments.detokenise,
-    )
-    if arguments.json:
-        write_scores(report, arguments.json)
-    if arguments.markdown:
-        write_markdown(report, arguments.markdown)
+        _, options["reference"] = files_of_test_set(test_set, options["source_lang"], options["target_lang"])
+    systems = parse_named_paths(options.pop("system"), "--system")
+    _check_outputs([options["reference"], *systems.values()], json_path, markdown_path)
+    report = score_files(systems=systems, **options)
+    if json_path:
+        write_scores(report, json_path)
+    if markdown_path:
+        write_markdown(report, markdown_path)
     print(format_table(report))
 
 

@@ -1,18 +1,18 @@
-"""Scores of one or more systems on a test set, and the JSON file that holds them."""
+"""The scores of one or more systems on a test set: the JSON file that holds them, and their tables."""
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import sacrebleu
+from tabulate import tabulate
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.files import atomic_output
-from rdrop_fairseq.common.text import read_text
-from rdrop_fairseq.evaluation.paper_bleu import PaperBleu
-
-PathLike = Union[str, Path]
+from rdrop_fairseq.common.files import PathLike, write_json, write_text
+from rdrop_fairseq.common.records import read_record
 
 SIGNIFICANCE_LEVEL = 0.05
+PAPER_BLEU_NOTE = "papers' scoring, not comparable with sacreBLEU"
+_COLUMNS = ("system", "BLEU", "mean +- 95% CI", "p", "chrF2", "mean +- 95% CI", "p")
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,17 @@ class MetricResult:
     p_value: Optional[float]
 
 
+class PaperBleu(NamedTuple):
+    """BLEU of tokens, and the same with compounds split: see :class:`rdrop_fairseq.evaluation.score.PaperScorer`."""
+
+    tokenised: float
+    compound_split: float
+
+
 @dataclass(frozen=True)
 class SystemResult:
+    """The scores of one system."""
+
     name: str
     path: str
     bleu: MetricResult
@@ -38,14 +47,24 @@ class SystemResult:
     sacrebleu_lines: Tuple[str, ...]
     """What the sacrebleu command prints in text format: signature, score and, for BLEU, its parts."""
     paper_bleu: Optional[PaperBleu] = None
-    """Where it was asked for: see :mod:`rdrop_fairseq.evaluation.paper_bleu`."""
+    """Where it was asked for."""
     origin: Optional[str] = None
-    """What the translations were made with, checkpoints and flags, where it is known."""
+    """The checkpoints and flags that made the translations, where they are known."""
+
+    @property
+    def metrics(self) -> Dict[str, MetricResult]:
+        """The results by the name of the metric."""
+        return {"BLEU": self.bleu, "chrF2": self.chrf}
 
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """Scores of one or more systems on one test set; the baseline is one of the systems."""
+    """Scores of one or more systems on one test set; the baseline is one of the systems.
+
+    Raises:
+        UserError: there are no systems or sentences, two systems of one name, no baseline among them, or p-values of
+            other systems than those that are compared with it.
+    """
 
     reference: str
     sentences: int
@@ -60,14 +79,30 @@ class ScoreReport:
     resamples: int
     seed: int
 
+    def __post_init__(self) -> None:
+        names = [system.name for system in self.systems]
+        for name in names:
+            if names.count(name) > 1:
+                raise UserError(f"it has two systems named {name!r}")
+        if self.baseline not in names:
+            raise UserError(f"its baseline {self.baseline!r} is not one of its systems ({', '.join(names) or 'none'})")
+        if self.sentences < 1 or self.resamples < 1:
+            raise UserError("it has no sentences or resamples")
+        for system in self.systems:
+            for metric, result in system.metrics.items():
+                p_value = result.p_value
+                is_baseline = system.name == self.baseline
+                if is_baseline != (p_value is None) or not 0 <= (p_value or 0) <= 1:
+                    raise UserError(f"{metric} of {system.name!r} cannot have the p-value {p_value}")
+
     def system(self, name: str) -> SystemResult:
+        """The system of this name."""
         return next(system for system in self.systems if system.name == name)
 
 
 def write_scores(report: ScoreReport, path: PathLike) -> None:
     """Write a report as JSON; :func:`read_scores` reads it again."""
-    with atomic_output(path) as temporary:
-        temporary.write_text(json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, asdict(report))
 
 
 def read_scores(path: PathLike) -> ScoreReport:
@@ -76,23 +111,66 @@ def read_scores(path: PathLike) -> ScoreReport:
     Raises:
         UserError: the file is missing or something else.
     """
-    try:
-        content = json.loads(read_text(path))
-        systems = tuple(_system_from(system) for system in content.pop("systems"))
-        return ScoreReport(systems=systems, **content)
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not what rdrop_fairseq.evaluation.score writes with --json; make it anew"
-        ) from error
+    return read_record(path, ScoreReport, "rdrop_fairseq.evaluation.score --json")
 
 
-def _system_from(content: Dict[str, Any]) -> SystemResult:
-    return SystemResult(
-        name=content["name"],
-        path=content["path"],
-        bleu=MetricResult(**content["bleu"]),
-        chrf=MetricResult(**content["chrf"]),
-        sacrebleu_lines=tuple(content["sacrebleu_lines"]),
-        paper_bleu=PaperBleu(*content["paper_bleu"]) if content.get("paper_bleu") else None,
-        origin=content.get("origin"),
-    )
+def format_table(report: ScoreReport) -> str:
+    """The scores as text for a terminal, with the lines that the sacrebleu command prints."""
+    lines = [tabulate(_rows(report), _COLUMNS, tablefmt="simple", disable_numparse=True)]
+    lines += [f"{system.name}: {line}" for system in report.systems for line in system.sacrebleu_lines]
+    for system in report.systems:
+        scores = system.paper_bleu
+        if scores is not None:
+            lines.append(
+                f"{system.name}: tokenised BLEU = {scores.tokenised:.2f}, "
+                f"compound-split BLEU = {scores.compound_split:.2f} ({PAPER_BLEU_NOTE})"
+            )
+    return "\n".join(lines + _explanations(report))
+
+
+def write_markdown(report: ScoreReport, path: PathLike) -> None:
+    """Write the scores as a Markdown file, with the signatures below the table."""
+    parts = [f"Scores by sacreBLEU {sacrebleu.__version__}.", markdown_table(_COLUMNS, _rows(report))]
+    paper_rows = [
+        [system.name, *(f"{score:.2f}" for score in system.paper_bleu)]
+        for system in report.systems
+        if system.paper_bleu
+    ]
+    if paper_rows:
+        parts.append(f"{PAPER_BLEU_NOTE[0].upper()}{PAPER_BLEU_NOTE[1:]}:")
+        parts.append(markdown_table(["system", "tokenised BLEU", "compound-split BLEU"], paper_rows))
+    notes = [f"{name}: `{signature}`" for name, signature in report.signatures.items()]
+    parts.append("\n".join(f"- {note}" for note in notes + _explanations(report)))
+    write_text(path, "\n\n".join(parts) + "\n")
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], alignment: str = "right") -> str:
+    """A Markdown table; ``alignment`` ("left", "right") is of all columns but the first, which stands to the left."""
+    alignments = ["left"] + [alignment] * (len(headers) - 1)
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=alignments)
+
+
+def _rows(report: ScoreReport) -> List[List[str]]:
+    rows = []
+    for system in report.systems:
+        rows.append([system.name])
+        for result in system.metrics.values():
+            p_value = "" if result.p_value is None else f"{result.p_value:.4f}"
+            rows[-1] += [f"{result.score:.2f}", f"{result.mean:.2f} +- {result.confidence:.2f}", p_value]
+    return rows
+
+
+def _explanations(report: ScoreReport) -> List[str]:
+    languages = ""
+    if report.source_lang and report.target_lang:
+        languages = f", {report.source_lang}-{report.target_lang}"
+    lines = [f"{report.sentences} sentences{languages}, reference {report.reference}"]
+    lines += [f"{system.name}: {system.origin}" for system in report.systems if system.origin]
+    several = len(report.systems) > 1
+    if several:
+        lines.append(
+            f"p: paired bootstrap test against {report.baseline}; "
+            f"below {SIGNIFICANCE_LEVEL} the difference is significant"
+        )
+    signatures = ", ".join(f"{name}|{signature}" for name, signature in report.bootstrap_signatures.items())
+    return [*lines, f"bootstrap means, intervals{' and p' if several else ''}: {signatures}"]

@@ -8,7 +8,7 @@ Two forms occur. Captured standard output has a time and a tag before each recor
 
 The file of ``--log-file`` has the bare records, and each once more for every epoch that the process has seen.
 So the keys tell what a record is. ``wall`` counts the seconds since the process began to train (validation
-included), and begins at 0 again when a run is resumed; validations carry no time of their own.
+included), and begins at 0 again when a run is resumed. Validations carry no time of their own.
 """
 
 import json
@@ -17,53 +17,48 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+
+import numpy
 
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import PathLike
 
-_LINE = re.compile(r"(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S* \| INFO \| \S+ \| )?(\{.*\})\s*")
+_TIME = r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)"
+_LINE = re.compile(rf"(?:{_TIME}\S* \| INFO \| \S+ \| )?(\{{.*\}})\s*")
 # fairseq-train says this once per process, right after its clock was started.
-_PROCESS_START = re.compile(r"(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S* \| .* \| )?training on \d+ devices \(GPUs/TPUs\)")
+_PROCESS_START = re.compile(rf"(?:{_TIME}\S* \| .* \| )?training on \d+ devices \(GPUs/TPUs\)")
+_KINDS = ("training", "epochs", "validation")
+_MOST_UPDATES = 10**15
 
 
 @dataclass(frozen=True)
-class TrainingRecord:
-    """Averages over the updates since the previous record (``--log-interval``), or over an epoch.
+class Record:
+    """Averages since the previous record (``--log-interval``), over an epoch, or of a validation.
 
-    ``nll_loss`` and ``rdrop_kl_loss`` are in bits per target token; ``elapsed_seconds`` is the time trained
-    so far.
+    ``nll_loss`` and ``rdrop_kl_loss`` are in bits per target token; ``elapsed_seconds`` is the time trained so far.
+    None stands for what was not logged: ``bleu`` comes from ``--eval-bleu``, ``rdrop_kl_loss`` from training by R-Drop.
     """
 
     epoch: int
     update: int
     elapsed_seconds: float
-    loss: Optional[float]
-    nll_loss: Optional[float]
-    rdrop_kl_loss: Optional[float]
-
-
-@dataclass(frozen=True)
-class ValidationRecord:
-    """One validation; ``nll_loss`` in bits per target token, ``bleu`` only with ``--eval-bleu``."""
-
-    epoch: int
-    update: int
-    elapsed_seconds: float
-    loss: Optional[float]
-    nll_loss: Optional[float]
-    perplexity: Optional[float]
-    bleu: Optional[float]
+    loss: Optional[float] = None
+    nll_loss: Optional[float] = None
+    perplexity: Optional[float] = None
+    bleu: Optional[float] = None
+    rdrop_kl_loss: Optional[float] = None
 
 
 @dataclass(frozen=True)
 class TrainingLog:
     """A run, possibly trained by several processes one after the other; all lists are in order of updates."""
 
-    training: List[TrainingRecord]
+    training: List[Record]
     """One for each ``--log-interval``."""
-    epochs: List[TrainingRecord]
+    epochs: List[Record]
     """One for each finished epoch: averages over that epoch."""
-    validation: List[ValidationRecord]
+    validation: List[Record]
     elapsed_seconds: float
     """Time trained, over all processes, with what was trained twice after a kill."""
 
@@ -72,25 +67,21 @@ class TrainingLog:
         """The last update in the log."""
         return max(record.update for record in [*self.training, *self.epochs, *self.validation])
 
-    def best_validation(self) -> Optional[ValidationRecord]:
+    def best_validation(self) -> Optional[Record]:
         """The validation of the lowest nll_loss, the first of equals; None if no validation has a number."""
-        best: Optional[ValidationRecord] = None
-        lowest = math.inf
-        for record in self.validation:
-            if record.nll_loss is not None and record.nll_loss < lowest:
-                best, lowest = record, record.nll_loss
-        return best
+        numbers = [record for record in self.validation if record.nll_loss is not None and record.nll_loss < math.inf]
+        return min(numbers, key=lambda record: record.nll_loss, default=None)
 
-    def kl_records(self) -> List[TrainingRecord]:
+    def kl_records(self) -> List[Record]:
         """The records that have an R-Drop KL: by log interval, or by epoch if that was not reached."""
-        for records in (self.training, self.epochs):
-            with_kl = [record for record in records if record.rdrop_kl_loss is not None]
-            if with_kl:
-                return with_kl
-        return []
+        by_interval, by_epoch = (
+            [record for record in records if record.rdrop_kl_loss is not None]
+            for records in (self.training, self.epochs)
+        )
+        return by_interval or by_epoch
 
 
-def read_training_log(path: Union[str, Path], subset: str = "valid") -> TrainingLog:
+def read_training_log(path: PathLike, subset: str = "valid") -> TrainingLog:
     """Read a training log.
 
     Args:
@@ -100,10 +91,9 @@ def read_training_log(path: Union[str, Path], subset: str = "valid") -> Training
     Raises:
         UserError: the file is missing, or has no record (another ``--log-format``, or training never began).
     """
-    path = Path(path)
     try:
         # A log may be cut anywhere, also inside a character.
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"cannot read the training log {path}: {error.strerror or error}; check the path") from error
     log = parse_training_log(text, subset)
@@ -127,27 +117,75 @@ def parse_training_log(text: str, subset: str = "valid") -> TrainingLog:
             processes.append(_Process())
             processes[-1].set_clock(_timestamp(start[1]), 0.0)
             continue
-        match = _LINE.fullmatch(line)
-        stats = _json_object(match[2]) if match else None
-        if match is None or stats is None:
+        logged = _parse_line(line, subset)
+        if logged is None:
             continue
-        kind, stats = _classify(stats, subset)
-        if kind is None:
-            continue
-        if processes[-1].ended_before(kind, stats):
+        if processes[-1].ended_before(logged):
             processes.append(_Process())
-        processes[-1].add(kind, stats, _timestamp(match[1]))
+        processes[-1].add(logged)
     return _join(processes)
+
+
+class _Logged(NamedTuple):
+    """A line of the log: a record that has no time yet, and what its time comes from."""
+
+    kind: str
+    record: Record
+    wall: Optional[float]
+    timestamp: Optional[datetime]
+
+
+def _parse_line(line: str, subset: str) -> Optional[_Logged]:
+    """What a line of the log says, or None for one that is no record."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    try:
+        stats = json.loads(match[2])
+    except (ValueError, RecursionError):
+        return None
+    # fairseq puts a prefix before the names of what is no average over a log interval.
+    for kind, prefix in zip(_KINDS, ("", "train_", f"{subset}_")):
+        epoch, update, wall = (_number(stats, key) for key in ("epoch", f"{prefix}num_updates", f"{prefix}wall"))
+        if update is None or not 0 <= update < _MOST_UPDATES:
+            continue
+        record = Record(
+            epoch=int(epoch) if epoch is not None and 0 <= epoch < _MOST_UPDATES else 0,
+            update=int(update),
+            elapsed_seconds=0.0,
+            loss=_number(stats, f"{prefix}loss"),
+            nll_loss=_number(stats, f"{prefix}nll_loss"),
+            perplexity=_number(stats, f"{prefix}ppl"),
+            bleu=_number(stats, f"{prefix}bleu"),
+            rdrop_kl_loss=_number(stats, f"{prefix}rdrop_kl_loss"),
+        )
+        has_wall = kind != "validation" and wall is not None and 0 <= wall < math.inf
+        return _Logged(kind, record, wall if has_wall else None, _timestamp(match[1]))
+    return None
+
+
+def _number(stats: Dict[str, Any], key: str) -> Optional[float]:
+    """fairseq writes numbers as strings; None stands for a value that was never measured."""
+    try:
+        return float(stats[key])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _timestamp(text: Optional[str]) -> Optional[datetime]:
+    try:
+        return None if text is None else datetime.strptime(text, "%Y-%m-%d %H:%M:%S")
+    except ValueError:  # there is no such day
+        return None
 
 
 @dataclass
 class _Process:
-    """What one process logged; its times count from its own start."""
+    """What one process logged, by kind and update; its times count from its own start."""
 
-    training: Dict[int, TrainingRecord] = field(default_factory=dict)
-    epochs: Dict[int, TrainingRecord] = field(default_factory=dict)
-    validation: Dict[int, ValidationRecord] = field(default_factory=dict)
+    records: Dict[str, Dict[int, Record]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})
     without_time: Set[int] = field(default_factory=set)
+    """Updates of validations that have no time stamp."""
     clock: Optional[Tuple[datetime, float]] = None
     """A time of day, and the seconds since the start that belong to it."""
     last_wall: float = 0.0
@@ -156,45 +194,23 @@ class _Process:
     def set_clock(self, timestamp: Optional[datetime], wall: float) -> None:
         self.clock = None if timestamp is None else (timestamp, wall)
 
-    def ended_before(self, kind: str, stats: Dict[str, Any]) -> bool:
+    def ended_before(self, logged: _Logged) -> bool:
         """Whether a training record is of a later process: its time or update count went back."""
-        wall, update = _number(stats, "wall"), _number(stats, "num_updates")
-        return kind != "validation" and (
-            (wall is not None and wall < self.last_wall) or (update is not None and update < self.last_update)
-        )
+        went_back = logged.wall is not None and logged.wall < self.last_wall
+        return logged.kind != "validation" and (went_back or logged.record.update < self.last_update)
 
-    def add(self, kind: str, stats: Dict[str, Any], timestamp: Optional[datetime]) -> None:
-        update = int(_number(stats, "num_updates") or 0)
-        if kind == "validation":
-            if self.clock is not None and timestamp is not None:
-                elapsed = self.clock[1] + max(0.0, (timestamp - self.clock[0]).total_seconds())
-            else:
-                elapsed = self.last_wall
-                self.without_time.add(update)
-            self.validation[update] = ValidationRecord(
-                epoch=int(stats.get("epoch") or 0),
-                update=update,
-                elapsed_seconds=elapsed,
-                loss=_number(stats, "loss"),
-                nll_loss=_number(stats, "nll_loss"),
-                perplexity=_number(stats, "ppl"),
-                bleu=_number(stats, "bleu"),
-            )
-            return
-        wall = _number(stats, "wall")
-        if wall is not None:
-            self.last_wall = wall
-            self.set_clock(timestamp, wall)
-        self.last_update = max(self.last_update, update)
-        records = self.training if kind == "training" else self.epochs
-        records[update] = TrainingRecord(
-            epoch=int(stats.get("epoch") or 0),
-            update=update,
-            elapsed_seconds=self.last_wall,
-            loss=_number(stats, "loss"),
-            nll_loss=_number(stats, "nll_loss"),
-            rdrop_kl_loss=_number(stats, "rdrop_kl_loss"),
-        )
+    def add(self, logged: _Logged) -> None:
+        update, elapsed = logged.record.update, self.last_wall
+        if logged.kind != "validation":
+            if logged.wall is not None:
+                elapsed = self.last_wall = logged.wall
+                self.set_clock(logged.timestamp, elapsed)
+            self.last_update = max(self.last_update, update)
+        elif self.clock is not None and logged.timestamp is not None:
+            elapsed = self.clock[1] + max(0.0, (logged.timestamp - self.clock[0]).total_seconds())
+        else:
+            self.without_time.add(update)
+        self.records[logged.kind][update] = replace(logged.record, elapsed_seconds=elapsed)
 
     def settle_times(self) -> None:
         """Bring the times of validations between those of training just before and just after them.
@@ -202,82 +218,45 @@ class _Process:
         A time stamp and a wall time are both whole seconds, one cut off and one rounded, so their sum can be
         off by one. A validation without a time stamp gets the time at which training reached its update.
         """
-        before = {0: 0.0, **{update: record.elapsed_seconds for update, record in self.training.items()}}
-        for update, record in self.validation.items():
-            below = max(point for point in before if point <= update)
-            # The record of an epoch is written after the validation at its last update.
-            after = [later for point, later in self.training.items() if point > update]
-            after += [later for point, later in self.epochs.items() if point >= update]
-            above = min(after, key=lambda later: later.update, default=None)
+        training, epochs = (
+            {update: record.elapsed_seconds for update, record in self.records[kind].items()} for kind in _KINDS[:2]
+        )
+        reached = {0: 0.0, **epochs, **training}
+        points = sorted(reached)
+        for update, record in self.records["validation"].items():
             if update in self.without_time:
-                elapsed = before[below]
-                if above is not None and above.update > below:
-                    share = (update - below) / (above.update - below)
-                    elapsed += share * (above.elapsed_seconds - before[below])
+                elapsed = float(numpy.interp(update, points, [reached[point] for point in points]))
             else:
-                elapsed = max(before[below], record.elapsed_seconds)
-                if above is not None:
-                    elapsed = min(elapsed, above.elapsed_seconds)
-            self.validation[update] = replace(record, elapsed_seconds=elapsed)
+                # The record of an epoch is written after the validation at its last update.
+                before = [time for point, time in training.items() if point <= update]
+                after = [time for point, time in training.items() if point > update]
+                after += [time for point, time in epochs.items() if point >= update]
+                elapsed = min([max([record.elapsed_seconds, *before]), *after])
+            self.records["validation"][update] = replace(record, elapsed_seconds=elapsed)
 
     def first_update(self) -> Optional[int]:
-        return min([*self.training, *self.epochs, *self.validation], default=None)
+        return min((update for records in self.records.values() for update in records), default=None)
 
     def duration(self) -> float:
-        validated = max((record.elapsed_seconds for record in self.validation.values()), default=0.0)
-        return max(self.last_wall, validated)
+        """The seconds from its start to what it logged last, which may be a validation."""
+        return max([self.last_wall, *(record.elapsed_seconds for record in self.records["validation"].values())])
 
 
 def _join(processes: List[_Process]) -> TrainingLog:
-    training: Dict[int, TrainingRecord] = {}
-    epochs: Dict[int, TrainingRecord] = {}
-    validation: Dict[int, ValidationRecord] = {}
-    everything: Tuple[Dict[int, Any], ...] = (training, epochs, validation)
+    joined: Dict[str, Dict[int, Record]] = {kind: {} for kind in _KINDS}
     elapsed = 0.0
     for process in processes:
         first_update = process.first_update()
         if first_update is None:
             continue
         process.settle_times()
-        for records in everything:
-            for update in [update for update in records if update >= first_update]:
-                del records[update]
-        if not any(everything):
+        for kind, records in joined.items():
+            joined[kind] = {update: record for update, record in records.items() if update < first_update}
+        if not any(joined.values()):
             elapsed = 0.0
-        for records, new in zip(everything, (process.training, process.epochs, process.validation)):
-            for update, record in new.items():
-                records[update] = replace(record, elapsed_seconds=elapsed + record.elapsed_seconds)
+        for kind, records in process.records.items():
+            for update, record in records.items():
+                joined[kind][update] = replace(record, elapsed_seconds=elapsed + record.elapsed_seconds)
         elapsed += process.duration()
-    in_order = [[records[update] for update in sorted(records)] for records in everything]
-    return TrainingLog(training=in_order[0], epochs=in_order[1], validation=in_order[2], elapsed_seconds=elapsed)
-
-
-def _classify(stats: Dict[str, Any], subset: str) -> Tuple[Optional[str], Dict[str, Any]]:
-    """The kind of a record and its values without the prefix that fairseq puts before their names."""
-    if "num_updates" in stats:
-        return "training", stats
-    for kind, prefix in (("epoch", "train_"), ("validation", f"{subset}_")):
-        if f"{prefix}num_updates" in stats:
-            plain = {key[len(prefix) :]: value for key, value in stats.items() if key.startswith(prefix)}
-            return kind, {**plain, "epoch": stats.get("epoch")}
-    return None, stats
-
-
-def _json_object(text: str) -> Optional[Dict[str, Any]]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _number(stats: Dict[str, Any], key: str) -> Optional[float]:
-    """fairseq writes numbers as strings; None stands for a value that was never measured."""
-    try:
-        return float(stats[key])
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _timestamp(text: Optional[str]) -> Optional[datetime]:
-    return None if text is None else datetime.strptime(text, "%Y-%m-%d %H:%M:%S")
+    in_order = {kind: [records[update] for update in sorted(records)] for kind, records in joined.items()}
+    return TrainingLog(elapsed_seconds=elapsed, **in_order)

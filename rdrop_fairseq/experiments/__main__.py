@@ -8,7 +8,7 @@ from typing import List, Optional, Sequence
 from rdrop_fairseq.common.command_line import Parser, positive_number, quiet_libraries, say, split_words
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED
-from rdrop_fairseq.evaluation.score_tables import format_table
+from rdrop_fairseq.evaluation.score_report import format_table
 from rdrop_fairseq.experiments.comparison import ScoringOptions, compare
 from rdrop_fairseq.experiments.configuration import find_configuration
 from rdrop_fairseq.experiments.flags import training_settings

@@ -8,8 +8,8 @@ from typing import Dict, Optional, Sequence
 from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.text import read_lines
-from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED, score_files, write_markdown
-from rdrop_fairseq.evaluation.score_report import ScoreReport, write_scores
+from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED, score_files
+from rdrop_fairseq.evaluation.score_report import ScoreReport, write_markdown, write_scores
 from rdrop_fairseq.experiments.translation import Translation
 
 

@@ -12,8 +12,7 @@ from rdrop_fairseq.common.files import sha256_of, write_text
 from rdrop_fairseq.common.work_folder import WorkFolder
 from rdrop_fairseq.data.prepare import Preparation
 from rdrop_fairseq.data.recipes import text_recipe
-from rdrop_fairseq.evaluation.score_report import write_scores
-from rdrop_fairseq.evaluation.score_tables import format_table
+from rdrop_fairseq.evaluation.score_report import format_table, write_scores
 from rdrop_fairseq.experiments.comparison import ScoringOptions
 from rdrop_fairseq.experiments.configuration import REPOSITORY, find_configuration
 from rdrop_fairseq.experiments.experiment import ORDER, Experiment

@@ -7,7 +7,7 @@ from rdrop_fairseq.common.command_line import Parser, positive_number, say, spli
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.data.prepare import Preparation, add_options
 from rdrop_fairseq.data.recipes import RECIPES
-from rdrop_fairseq.evaluation.score_tables import format_table
+from rdrop_fairseq.evaluation.score_report import format_table
 from rdrop_fairseq.experiments.comparison import ScoringOptions
 from rdrop_fairseq.experiments.configuration import REPOSITORY, find_configuration
 from rdrop_fairseq.experiments.experiment import Experiment

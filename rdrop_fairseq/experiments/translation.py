@@ -21,8 +21,7 @@ from rdrop_fairseq.compat import load_checkpoint
 from rdrop_fairseq.data.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
 from rdrop_fairseq.data.preparation import Preparation, read_preparation
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
-from rdrop_fairseq.evaluation.generate_output import read_generate_output
-from rdrop_fairseq.evaluation.score import SUBWORD_MARKS, read_hypotheses
+from rdrop_fairseq.evaluation.generate_output import SUBWORD_MARKS, read_generate_output, read_hypotheses
 from rdrop_fairseq.experiments.configuration import PACKAGE
 from rdrop_fairseq.experiments.fairseq_parsers import check_flags
 from rdrop_fairseq.experiments.flags import generation_settings, joins_subwords, settings_of_words, task_words

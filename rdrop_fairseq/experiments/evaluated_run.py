@@ -17,7 +17,7 @@ from rdrop_fairseq.common.locks import lock_folder
 from rdrop_fairseq.common.text import read_lines
 from rdrop_fairseq.compat import load_checkpoint
 from rdrop_fairseq.data.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
-from rdrop_fairseq.data.preparation import Preparation, read_preparation
+from rdrop_fairseq.data.binarised_data import PreparationRecord, read_preparation
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import read_generate_output
 from rdrop_fairseq.experiments.generation_flags import SUBWORD_MARKS, check_generation_words, join_subwords
@@ -73,7 +73,7 @@ class EvaluatedRun:
         self.data = (options.data or Path(record["data"])).resolve()
         if not self.data.is_dir():
             raise UserError(f"{path} was trained on {self.data}, which is gone; give --data its new place")
-        self.preparation: Optional[Preparation] = read_preparation(self.data)
+        self.preparation: Optional[PreparationRecord] = read_preparation(self.data)
         self.lowercase = bool(self.preparation and self.preparation.lowercase)
         self.reference = options.reference or self.data / f"reference.{self.languages[1]}"
         if not self.reference.is_file():

@@ -16,8 +16,14 @@ from rdrop_fairseq.common.files import atomic_output
 from rdrop_fairseq.common.locks import lock_folder
 from rdrop_fairseq.common.text import read_lines
 from rdrop_fairseq.compat import load_checkpoint
-from rdrop_fairseq.data.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
-from rdrop_fairseq.data.binarised_data import PreparationRecord, read_preparation
+from rdrop_fairseq.data.binarised_data import (
+    PreparationRecord,
+    check_path,
+    dictionary_digests,
+    dictionary_path,
+    read_preparation,
+    sentences_in,
+)
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import read_generate_output
 from rdrop_fairseq.experiments.generation_flags import SUBWORD_MARKS, check_generation_words, join_subwords

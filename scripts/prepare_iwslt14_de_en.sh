@@ -22,22 +22,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
-# shellcheck source-path=SCRIPTDIR source=preparation.sh
-source "$repository_root/scripts/preparation.sh"
 
-# The variables are explained in preparation.sh.
-# shellcheck disable=SC2034
-{
-    stage_names=(download extract tokenise clean learn apply binarise)
-    recipe=iwslt14_de_en corpus=iwslt14_de_en
-    source_language=de target_language=en
-    vocabulary_size=10000
-    test_set="IWSLT14 TED dev2010, TEDX dev2012, TED tst2010-2012"
-    tokenises=true
-    tokenizer_flags=(--no-dash-splits --lowercase)
-    moses_flags=(--tokenizer moses --moses-no-dash-splits --lowercase)
-    cleaning_flags=(--max-length 175 --ratio 1.5)
-    cleans_tokens=true
-    accepts_tokenised=true
-}
-prepare "$@"
+case " $* " in *" --help "* | *" -h "*) usage_of "$0" && exit ;; esac
+"$repository_root/scripts/setup.sh"
+use_environment
+exec python -m rdrop_fairseq.data.prepare iwslt14_de_en "$@"

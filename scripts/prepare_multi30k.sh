@@ -21,31 +21,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
-# shellcheck source-path=SCRIPTDIR source=preparation.sh
-source "$repository_root/scripts/preparation.sh"
 
-# The variables are explained in preparation.sh.
-# shellcheck disable=SC2034
-{
-    stage_names=(download extract learn apply binarise)
-    source_language=en target_language=de
-    vocabulary_size=6000
-    test_set="Multi30k test_2016_flickr"
-}
-options=()
-while (($# > 0)); do
-    case $1 in
-        --target-lang=*) target_language=${1#*=} ;;
-        --target-lang)
-            (($# >= 2)) || fail "$1 needs a value; see $0 --help"
-            target_language=$2
-            shift
-            ;;
-        *) options+=("$1") ;;
-    esac
-    shift
-done
-[[ $target_language == de || $target_language == fr ]] || fail "--target-lang is $target_language; give de or fr"
-# shellcheck disable=SC2034
-recipe=multi30k_en_$target_language corpus=multi30k_en_$target_language
-prepare "${options[@]}"
+case " $* " in *" --help "* | *" -h "*) usage_of "$0" && exit ;; esac
+"$repository_root/scripts/setup.sh"
+use_environment
+exec python -m rdrop_fairseq.data.prepare multi30k "$@"

@@ -22,18 +22,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
-# shellcheck source-path=SCRIPTDIR source=preparation.sh
-source "$repository_root/scripts/preparation.sh"
 
-# The variables are explained in preparation.sh.
-# shellcheck disable=SC2034
-{
-    recipe=wmt14_en_fr corpus=wmt14_en_fr
-    source_language=en target_language=fr
-    vocabulary_size=40000
-    test_set=wmt14/full
-    tokenises=true
-    moses_flags=(--tokenizer moses)
-    cleaning_flags=(--max-length 250 --ratio 1.5 --drop-duplicates)
-}
-prepare "$@"
+case " $* " in *" --help "* | *" -h "*) usage_of "$0" && exit ;; esac
+"$repository_root/scripts/setup.sh"
+use_environment
+exec python -m rdrop_fairseq.data.prepare wmt14_en_fr "$@"

@@ -1,1 +1,1 @@
-"""Corpora: the generated sample corpus, and the preparation of real text."""
+"""From text to binarised data: archives, raw text, cleaning, tokens, sub-words, and the preparation that joins them."""

@@ -1,14 +1,26 @@
 """The archives of a corpus: a table of what they are, downloads that resume, and checks on every run."""
 
+import hashlib
 import shutil
+import subprocess
+import time
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence
 from urllib.parse import urlsplit
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.files import sha256_of
-from rdrop_fairseq.data.checksums import DIGITS, SUMS, note_sums, noted_sums
-from rdrop_fairseq.data.download import DownloadError, download
+from rdrop_fairseq.common.files import sha256_of, write_text
+from rdrop_fairseq.common.processes import ENDING_WITH_PARENT
+from rdrop_fairseq.common.progress import progress_bar
+
+SUMS = "SHA256SUMS"  # in a folder: sums of files that a later command must find unchanged
+_DIGITS = 2 * hashlib.sha256().digest_size
+
+SECONDS_TO_WAIT = (1, 5, 20)  # before the second attempt to download and so on
+_SECONDS_WITHOUT_A_BYTE = "60"
+_SECONDS_BETWEEN_LOOKS = 0.5
+# Exit statuses of curl that have a meaning of their own here; any other is the network's.
+_HTTP_ERROR, _NO_RANGES, _CANNOT_WRITE, _TOO_LARGE = 22, 33, 23, 63
 
 
 class Archive(NamedTuple):
@@ -32,6 +44,10 @@ class Table(NamedTuple):
     """How many pairs of lines all parts together have, empty ones too, where that is known."""
 
 
+class DownloadError(Exception):
+    """A download that could not be finished, or sent another file; the message names URL and cause."""
+
+
 def read_table(path: Path) -> Table:
     """Read a table: lines of part, bytes, SHA-256 and URL, or of ``pairs`` and their number; ``-`` for unknown.
 
@@ -52,10 +68,8 @@ def read_table(path: Path) -> Table:
             elif words:
                 part, size, sha256, url = words
                 archive = Archive(
-                    part, None if size == "-" else int(size), None if sha256 == "-" else sha256.lower(), url
+                    part, None if size == "-" else int(size), None if sha256 == "-" else _digest(sha256), url
                 )
-                if archive.sha256 and len(bytes.fromhex(archive.sha256)) * 2 != DIGITS:
-                    raise ValueError
                 # A path would be none: what lies in a folder is taken from there by --raw-dir.
                 if not urlsplit(url).scheme or not archive.name:
                     raise ValueError
@@ -113,7 +127,7 @@ def find_fault(path: Path, archive: Archive, folder: Path) -> Optional[str]:
     size = path.stat().st_size
     if archive.size is not None and size != archive.size:
         return f"{size} bytes and not {archive.size}"
-    expected = archive.sha256 or noted_sums(folder).get(archive.name)
+    expected = archive.sha256 or _noted_sums(folder).get(archive.name)
     digest = sha256_of(path) if expected else None
     if digest == expected:
         return None
@@ -135,13 +149,157 @@ def note(parts: Iterable[Sequence[Archive]], folders: Sequence[Path], folder: Pa
     note_sums(folder, files)
 
 
-def check_space(folder: Path, needed: int, what: str) -> None:
+def note_sums(folder: Path, files: Dict[str, Path]) -> None:
+    """Note the sums of ``files``, by name, in ``folder`` beside those of other names.
+
+    Raises:
+        UserError: a file cannot be read, or ``folder`` not written.
+    """
+    if files:
+        sums = {**_noted_sums(folder), **{name: sha256_of(path) for name, path in files.items()}}
+        # The format of the program sha256sum.
+        write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
+
+
+def check_unchanged(folder: Path, paths: Iterable[Path], option: str = "--output-dir") -> None:
+    """Compare the sums of files with those noted in ``folder`` under their paths, where there are any.
+
+    A file that is gone has served its purpose. ``option`` chooses another folder of results, for the message.
+
+    Raises:
+        UserError: a file is another one by now.
+    """
+    sums = _noted_sums(folder)
+    for path in paths:
+        if str(path) in sums and path.exists() and sha256_of(path) != sums[str(path)]:
+            raise UserError(
+                f"{path} has changed since its text was taken; put the earlier file back, or prepare the new one in "
+                f"another folder with {option}"
+            )
+
+
+def check_space(folder: Path, needed: int, what: str, option: str = "--output-dir") -> None:
     """Raises a UserError unless ``needed`` bytes are free where ``folder`` is, or will be."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"{what} needs {needed / 1e9:,.1f} GB and {folder} has {free / 1e9:,.1f} GB free; free space or choose "
-            "another folder with --output-dir"
+            f"{what} needs {_megabytes(needed)} and {folder} has {_megabytes(free)} free; free space or choose "
+            f"another folder with {option}"
         )
+
+
+def download(url: str, destination: Path, size: Optional[int], find_fault: Callable[[Path], Optional[str]]) -> None:
+    """Fetch ``url`` with curl into ``destination``, which appears when it is complete and ``find_fault`` found none.
+
+    What was received before lies in ``destination`` with ``.partial`` added; only the rest is asked for, where the
+    server can send it. ``size`` in bytes is that of the whole file, where it is known.
+
+    Raises:
+        DownloadError: the server or the network failed, and what was received is kept; or the server has another
+            file, which is removed if that was found out by ``find_fault`` only.
+        UserError: it cannot be written, or there is no curl.
+    """
+    partial = destination.with_name(destination.name + ".partial")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(partial) from error
+    for seconds in (*SECONDS_TO_WAIT, None):
+        received = _size(partial)
+        if size is not None and received == size:
+            break
+        if size is not None and received > size:
+            partial.unlink()
+        failure = _receive(url, partial, size)
+        if failure is None:
+            break
+        if seconds is None:
+            raise DownloadError(failure)
+        time.sleep(seconds)
+    fault = find_fault(partial)
+    if fault:
+        partial.unlink()
+        raise DownloadError(f"{url} is damaged or another file: it has {fault}")
+    partial.replace(destination)
+
+
+def _receive(url: str, partial: Path, size: Optional[int]) -> Optional[str]:
+    """Append to ``partial`` what it lacks; returns what went wrong if another attempt may help, else None.
+
+    Raises:
+        DownloadError: another attempt would not help.
+        UserError: it cannot be written, or there is no curl.
+    """
+    curl = shutil.which("curl")
+    if curl is None:
+        raise UserError("no program curl, which downloads; install it, or give the files in a folder with --raw-dir")
+    words = [*ENDING_WITH_PARENT, curl, "--silent", "--show-error", "--fail", "--location", "--globoff"]
+    words += ["--connect-timeout", _SECONDS_WITHOUT_A_BYTE, "--speed-time", _SECONDS_WITHOUT_A_BYTE]
+    words += ["--speed-limit", "1", "--continue-at", "-", "--output", str(partial), "--write-out", "%{http_code}"]
+    words += ["--max-filesize", str(size)] if size else []
+    with progress_bar(partial.name, size, "B") as bar:
+        bar.initial = bar.n = _size(partial)
+        with subprocess.Popen([*words, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            answer = None
+            while answer is None:
+                try:
+                    answer, message = process.communicate(timeout=_SECONDS_BETWEEN_LOOKS)
+                except subprocess.TimeoutExpired:
+                    bar.update(_size(partial) - bar.n)
+        bar.update(_size(partial) - bar.n)
+    status, code = process.returncode, int(answer or 0)
+    if code == 416 or status == _NO_RANGES:
+        # Nothing lies beyond what was received, or the server sends whole files only: all of it once more.
+        partial.unlink()
+        return f"{url} cannot be continued"
+    if status == _TOO_LARGE:
+        partial.unlink(missing_ok=True)
+        raise DownloadError(f"{url} is damaged or another file: it has more than {size} bytes")
+    if status == _CANNOT_WRITE:
+        raise _cannot_write(partial)
+    # A server that is busy (429, 5xx) may answer later; one that has no such file will not.
+    if status == _HTTP_ERROR and code < 500 and code not in (408, 429):
+        raise DownloadError(f"{url} answers {code}")
+    return f"{url}: {message.strip()}" if status else None
+
+
+def _digest(text: str) -> str:
+    """A SHA-256 in hexadecimal, in small letters; raises a ValueError if it is none."""
+    if len(bytes.fromhex(text)) * 2 != _DIGITS:
+        raise ValueError
+    return text.lower()
+
+
+def _noted_sums(folder: Path) -> Dict[str, str]:
+    """The sums noted in ``folder``, by name; raises a UserError if the file that has them is damaged."""
+    path = folder / SUMS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}; remove it") from error
+    sums = {}
+    for number, line in enumerate(lines, start=1):
+        digest, _, name = line.partition("  ")
+        try:
+            if not name:
+                raise ValueError
+            sums[name] = _digest(digest)
+        except ValueError as error:
+            raise UserError(f"{path}, line {number} is damaged; remove the line") from error
+    return sums
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
+def _cannot_write(path: Path) -> UserError:
+    return UserError(f"cannot write {path}; free space or choose another folder")

@@ -1,15 +1,85 @@
-"""Checking a folder of fairseq-preprocess before a training, and telling two of them apart."""
+"""A folder of binarised data: how it was made, whether it can be trained on, and what tells it from another."""
 
 import hashlib
+import json
 import os
 import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import write_json
 
+RECORD_NAME = "preparation.json"
+MODEL_NAME = "sentencepiece.model"
 # Every dictionary of fairseq begins with these, which its file does not list: beginning, padding, end, unknown.
 SPECIAL_SYMBOLS = 4
+
+
+@dataclass(frozen=True)
+class PreparationRecord:
+    """How a folder was made, as its preparation.json says: what training and evaluation need to know of its text."""
+
+    recipe: str
+    source_language: str
+    target_language: str
+    tokenizer: Optional[str]
+    """"moses" or None: what ``--tokenizer`` of fairseq's commands is to be."""
+    moses_no_dash_splits: bool
+    moses_no_escape: bool
+    lowercase: bool
+    vocabulary_size: int
+    test_set: str
+    """For reports; sacreBLEU's name where it has one."""
+    sentences: Dict[str, int]
+    """By split."""
+    versions: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        texts = (self.recipe, self.source_language, self.target_language, self.test_set)
+        switches = (self.moses_no_dash_splits, self.moses_no_escape, self.lowercase)
+        is_valid = (
+            all(isinstance(text, str) for text in texts)
+            and self.tokenizer in (None, "moses")
+            and all(isinstance(switch, bool) for switch in switches)
+            and _is_count(self.vocabulary_size)
+            and isinstance(self.sentences, dict)
+            and all(_is_count(count) for count in self.sentences.values())
+            and isinstance(self.versions, dict)
+            and all(isinstance(version, str) for version in self.versions.values())
+        )
+        if not is_valid:
+            raise ValueError("not what a preparation writes")
+
+    def text_flags(self, folder: Path) -> List[str]:
+        """Flags for fairseq-generate to give, and fairseq-interactive to take, raw text; ``folder`` has the data."""
+        flags = ["--bpe", "sentencepiece", "--sentencepiece-model", str(folder / MODEL_NAME)]
+        if self.tokenizer:
+            flags += ["--tokenizer", self.tokenizer]
+            flags += ["--moses-no-dash-splits"] * self.moses_no_dash_splits
+            flags += ["--moses-no-escape"] * self.moses_no_escape
+        return flags
+
+
+def read_preparation(folder: Path) -> Optional[PreparationRecord]:
+    """What ``folder`` says of itself, or None where it says nothing.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / RECORD_NAME
+    try:
+        return PreparationRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged or of another version; run the prepare script again") from error
+
+
+def write_preparation(record: PreparationRecord, folder: Path) -> None:
+    """Write it into ``folder``, for :func:`read_preparation`."""
+    write_json(folder / RECORD_NAME, asdict(record))
 
 
 def check_binarised_data(folder: Path, source_language: str, target_language: str, remedy: str) -> None:
@@ -100,3 +170,7 @@ def _language_pairs(folder: Path, split: str = "*") -> List[str]:
     """The language pairs for which the folder has data."""
     names = (re.fullmatch(r"[^.]+\.([^.]+-[^.]+)\.[^.]+\.idx", path.name) for path in folder.glob(f"{split}.*.idx"))
     return sorted({match[1] for match in names if match})
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

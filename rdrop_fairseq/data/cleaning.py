@@ -1,27 +1,22 @@
 """Drop the pairs of a parallel corpus that teach nothing, and report how many and why.
 
-    python -m rdrop_fairseq.data.cleaning --input raw/train --output clean/train --source-lang en --target-lang de \\
-        --max-length 250 --ratio 1.5 --drop-duplicates --report clean/cleaning.json
-
 Lengths are in words separated by white space. A pair is dropped for the first reason that holds, in this order: a side
 is empty, or has nothing but control and format characters, of which tokenising would leave no text; a side is longer
-than --max-length; one side is more than --ratio times as long as the other (up to here the rules of Moses'
+than ``max_length``; one side is more than ``ratio`` times as long as the other (up to here the rules of Moses'
 clean-corpus-n); the same pair came before.
 """
 
-import argparse
 import hashlib
-import itertools
-import json
 import tempfile
 import unicodedata
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, Optional
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.files import atomic_output
-from rdrop_fairseq.common.text import iterate_lines
+from rdrop_fairseq.common.files import atomic_output, write_json, write_text
+from rdrop_fairseq.data.parallel_text import PairOfFiles, numbered_pairs
 
 REASONS = ("empty", "too long", "length ratio", "duplicate")
 EXAMPLES = 5  # line numbers in the report, for each reason
@@ -30,15 +25,23 @@ PARTS = 256
 _HASH_SIZE = 16  # 128 bits: that any two of 2**26 different pairs share one has probability 2**-77
 _NUMBER_SIZE = 8
 
-PairOfFiles = Tuple[Path, Path]
 
+@dataclass(frozen=True)
+class Rules:
+    """What is kept: pairs of 1 to ``max_length`` words, at most ``ratio`` times as long on one side as on the other.
 
-class Rules(NamedTuple):
-    """What is kept: pairs of 1 to ``max_length`` words, at most ``ratio`` times as long on one side as on the other."""
+    Raises:
+        UserError: a limit is below 1 or no number.
+    """
 
     max_length: int
     ratio: float
     drop_duplicates: bool
+
+    def __post_init__(self) -> None:
+        # Not `ratio < 1`, which NaN would pass.
+        if not (self.max_length >= 1 and self.ratio >= 1):
+            raise UserError(f"at most {self.max_length} words and a ratio of {self.ratio}: give numbers of at least 1")
 
     def reason_to_drop(self, source: str, target: str) -> Optional[str]:
         """The first of ``REASONS`` that holds for a pair by itself, or None."""
@@ -77,7 +80,7 @@ def clean(source: PairOfFiles, destination: PairOfFiles, rules: Rules, report: P
     repeated = _repeated_pairs(source, rules, destination[0].parent) if rules.drop_duplicates else b""
     with atomic_output(destination[0]) as first, atomic_output(destination[1]) as second:
         with open(first, "wb") as first_stream, open(second, "wb") as second_stream:
-            for read, pair in _numbered_pairs(source):
+            for read, pair in numbered_pairs(source):
                 reason = rules.reason_to_drop(*pair)
                 if reason is None and repeated and _bit(repeated, read):
                     reason = "duplicate"
@@ -91,10 +94,9 @@ def clean(source: PairOfFiles, destination: PairOfFiles, rules: Rules, report: P
                     examples.setdefault(reason, []).append(read)
         if not kept:
             raise UserError(f"no pair of {source[0]} and {source[1]} is left after cleaning; check the files")
-    result = {"read": read, "kept": kept, "dropped": dropped, "examples": examples, "rules": rules._asdict()}
-    for path, text in ((report, json.dumps(result, indent=2) + "\n"), (report.with_suffix(".txt"), as_text(result))):
-        with atomic_output(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    result = {"read": read, "kept": kept, "dropped": dropped, "examples": examples, "rules": asdict(rules)}
+    write_json(report, result)
+    write_text(report.with_suffix(".txt"), as_text(result))
     return result
 
 
@@ -108,21 +110,6 @@ def as_text(report: Dict[str, object]) -> str:
     return "".join(f"{name:<24}{count:>12,}   {remark}".rstrip() + "\n" for name, count, remark in rows)
 
 
-def _numbered_pairs(files: PairOfFiles) -> Iterator[Tuple[int, Tuple[str, str]]]:
-    """The pairs of lines with their number from 1; raises a UserError at the end if one file is longer."""
-    counts = [0, 0]
-    for number, pair in enumerate(itertools.zip_longest(*map(iterate_lines, files)), start=1):
-        for side, line in enumerate(pair):
-            counts[side] += line is not None
-        if counts[0] == counts[1]:
-            yield number, pair
-    if counts[0] != counts[1]:
-        raise UserError(
-            f"{files[0]} has {counts[0]} lines but {files[1]} has {counts[1]}; "
-            "the files of a pair must be aligned line by line"
-        )
-
-
 def _repeated_pairs(files: PairOfFiles, rules: Rules, folder: Path) -> bytearray:
     """A bit for each line number: whether an earlier line, not dropped for another reason, holds the same pair."""
     try:
@@ -130,7 +117,7 @@ def _repeated_pairs(files: PairOfFiles, rules: Rules, folder: Path) -> bytearray
         with tempfile.TemporaryDirectory(prefix=".duplicates.", dir=folder) as parts_folder, ExitStack() as stack:
             parts = [stack.enter_context(open(Path(parts_folder) / str(part), "w+b")) for part in range(PARTS)]
             number = 0
-            for number, pair in _numbered_pairs(files):
+            for number, pair in numbered_pairs(files):
                 if rules.reason_to_drop(*pair) is None:
                     digest = hashlib.blake2b("\n".join(pair).encode("utf-8"), digest_size=_HASH_SIZE).digest()
                     parts[digest[0] % PARTS].write(digest + number.to_bytes(_NUMBER_SIZE, "little"))
@@ -151,29 +138,3 @@ def _repeated_pairs(files: PairOfFiles, rules: Rules, folder: Path) -> bytearray
 
 def _bit(bits: bytearray, number: int) -> bool:
     return bool(bits[number // 8] >> number % 8 & 1)
-
-
-def main(arguments: Optional[List[str]] = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m rdrop_fairseq.data.cleaning", description=__doc__.splitlines()[0])
-    parser.add_argument("--input", required=True, metavar="PREFIX", help="the files are PREFIX.LANGUAGE")
-    parser.add_argument("--output", required=True, metavar="PREFIX", help="where the pairs that are kept go")
-    parser.add_argument("--source-lang", required=True)
-    parser.add_argument("--target-lang", required=True)
-    parser.add_argument("--max-length", type=int, default=250, help="words (default: %(default)s)")
-    parser.add_argument("--ratio", type=float, default=1.5, help="of the lengths (default: %(default)s)")
-    parser.add_argument("--drop-duplicates", action="store_true", help="keep the first of equal pairs only")
-    parser.add_argument("--report", type=Path, required=True, help="JSON file; a .txt for people appears beside it")
-    options = parser.parse_args(arguments)
-    if options.max_length < 1 or not options.ratio >= 1:
-        parser.error(f"--max-length {options.max_length} --ratio {options.ratio}: both must be at least 1")
-    languages = (options.source_lang, options.target_lang)
-    source, destination = (
-        tuple(Path(f"{prefix}.{language}") for language in languages) for prefix in (options.input, options.output)
-    )
-    rules = Rules(options.max_length, options.ratio, options.drop_duplicates)
-    print(as_text(clean(source, destination, rules, options.report)), end="")
-
-
-if __name__ == "__main__":
-    main()

@@ -7,9 +7,6 @@ import itertools
 import multiprocessing
 import os
 import signal
-import sys
-import threading
-import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,6 +14,8 @@ from typing import BinaryIO, Callable, Deque, Iterator, List, Optional, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.processes import available_cores, end_with_parent
+from rdrop_fairseq.common.progress import progress_bar
 from rdrop_fairseq.common.text import decode_line
 
 LineFunction = Callable[[str], str]
@@ -24,12 +23,6 @@ LineFunction = Callable[[str], str]
 LINES_PER_CHUNK = 2000
 # Chunks that wait for a worker or to be written, for each worker: what bounds the memory.
 CHUNKS_PER_WORKER = 3
-SECONDS_BETWEEN_REPORTS = {True: 0.5, False: 15.0}  # on a terminal, in a log
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_lines(
@@ -44,7 +37,7 @@ def map_lines(
     Args:
         make_function: a function of a module; called once in each worker.
         arguments: what can be pickled.
-        source: UTF-8; its lines are those of :func:`rdrop_fairseq.data.parallel_text.read_lines`.
+        source: UTF-8; its lines are those of :func:`rdrop_fairseq.common.text.iterate_lines`.
         destination: appears when it is complete.
         workers: processes, of which no more are started than there are chunks of lines; None takes all cores. The
             output does not depend on it.
@@ -61,12 +54,11 @@ def map_lines(
     count = 0
     try:
         with open(source, "rb") as stream, atomic_output(destination) as temporary, open(temporary, "wb") as output:
-            progress = _Progress(str(destination), os.fstat(stream.fileno()).st_size)
-            for lines, size, text in _mapped_chunks(make_function, arguments, stream, source, workers):
-                output.write(text)
-                count += lines
-                progress.advance(lines, size)
-            progress.finish()
+            with progress_bar(str(destination), os.fstat(stream.fileno()).st_size, "B") as bar:
+                for lines, size, text in _mapped_chunks(make_function, arguments, stream, source, workers):
+                    output.write(text)
+                    count += lines
+                    bar.update(size)
     except OSError as error:
         raise UserError(f"cannot read {source}: {error.strerror}; give an existing, readable file") from error
     except BrokenProcessPool as error:
@@ -95,7 +87,7 @@ def _mapped_chunks(
         return
     # Forked workers share the modules that are loaded already: a new interpreter would import them again.
     with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(), make_function, arguments, source)
+        workers, multiprocessing.get_context("fork"), _start_worker, (make_function, arguments, source)
     ) as pool:
         waiting: Deque[Future] = collections.deque()
         try:
@@ -112,10 +104,7 @@ def _mapped_chunks(
 
 def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
     first = 1
-    while True:
-        lines = list(itertools.islice(stream, LINES_PER_CHUNK))
-        if not lines:
-            return
+    while lines := list(itertools.islice(stream, LINES_PER_CHUNK)):
         yield first, lines
         first += len(lines)
 
@@ -129,55 +118,14 @@ def _map_chunk(function: LineFunction, source: Path, chunk: _Chunk) -> _Result:
 _worker: Tuple[LineFunction, Path]  # in each worker its own
 
 
-def _start_worker(parent: int, make_function: Callable[..., LineFunction], arguments: Tuple, source: Path) -> None:
+def _start_worker(make_function: Callable[..., LineFunction], arguments: Tuple, source: Path) -> None:
     global _worker
     # Ctrl-C goes to every process of the terminal; the parent tells the workers when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent()
     _worker = make_function(*arguments), source
-
-
-def _end_with(parent: int) -> None:
-    """End this worker when ``parent`` has gone: killed outright, it cannot end its workers itself."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def _map_in_worker(chunk: _Chunk) -> _Result:
     return _map_chunk(*_worker, chunk)
-
-
-class _Progress:
-    """Says on stderr how far a file has come: one line that changes on a terminal, now and then one in a log."""
-
-    def __init__(self, name: str, size: int) -> None:
-        self.name, self.size = name, size
-        self.lines = self.bytes = 0
-        self.start = self.last = time.monotonic()
-        self.on_terminal = sys.stderr.isatty()
-
-    def advance(self, lines: int, size: int) -> None:
-        self.lines += lines
-        self.bytes += size
-        now = time.monotonic()
-        if now - self.last >= SECONDS_BETWEEN_REPORTS[self.on_terminal]:
-            self.last = now
-            elapsed = now - self.start
-            minutes_left = elapsed * (self.size - self.bytes) / max(1, self.bytes) / 60
-            self._say(
-                f"{self.name}: {self.lines:,} lines, {self.bytes / max(1, self.size):.0%}, "
-                f"{self.lines / elapsed:,.0f} lines/s, {minutes_left:.0f} min left"
-            )
-
-    def finish(self) -> None:
-        if self.on_terminal and self.last != self.start:
-            elapsed = max(1e-9, time.monotonic() - self.start)
-            self._say(f"{self.name}: {self.lines:,} lines, {self.lines / elapsed:,.0f} lines/s")
-            print(file=sys.stderr)
-
-    def _say(self, text: str) -> None:
-        # \033[K clears what is left of a longer line before it.
-        print(f"\r{text}\033[K" if self.on_terminal else text, end="" if self.on_terminal else "\n", file=sys.stderr)
-        sys.stderr.flush()

@@ -6,13 +6,13 @@ tokenises, splits into sub-words, joins and detokenises; no system that works on
 also tells which characters the model does not know: they survive in writing, but a system cannot translate into them.
 """
 
-import argparse
 from collections import Counter
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
 
 from sacrebleu.metrics import BLEU
 
+from rdrop_fairseq.common.command_line import Parser
 from rdrop_fairseq.common.text import iterate_lines
 from rdrop_fairseq.data.moses import make_detokenise, make_tokenise
 from rdrop_fairseq.data.subwords import decode, load_model, make_encode
@@ -48,9 +48,7 @@ def round_trip(source: Path, model: Path, language: str, dash_splits: bool = Tru
 
 def main(arguments: Optional[List[str]] = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rdrop_fairseq.data.round_trip", description=__doc__.splitlines()[0]
-    )
+    parser = Parser(prog="python -m rdrop_fairseq.data.round_trip", description=__doc__.splitlines()[0])
     parser.add_argument("--input", type=Path, required=True, help="raw text")
     parser.add_argument("--lang", required=True)
     parser.add_argument("--model", type=Path, required=True, help="SentencePiece model learnt from tokenised text")

@@ -1,22 +1,14 @@
-"""A joined SentencePiece BPE model: learnt from both languages, applied to the files of a corpus.
+"""A joined SentencePiece BPE model: learnt from both languages, applied to the files of a corpus."""
 
-python -m rdrop_fairseq.data.subwords learn --input train.en train.de --vocab-size 32000 --model sentencepiece.model
-python -m rdrop_fairseq.data.subwords encode --model sentencepiece.model --input train.en --output subwords/train.en
-"""
-
-import argparse
-import logging
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
+from typing import Iterator, Optional, Sequence
 
 import sentencepiece
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.text import iterate_lines
 from rdrop_fairseq.data.parallel_lines import LineFunction, map_lines
-from rdrop_fairseq.data.parallel_text import normalised_lines
-
-logger = logging.getLogger(__name__)
 
 # SentencePiece holds the lines it learns from in memory. Of more lines than this it takes a random sample.
 MOST_LINES = 10_000_000
@@ -36,7 +28,7 @@ def learn(files: Sequence[Path], vocabulary_size: int, model: Path, most_lines: 
 
     def sentences() -> Iterator[str]:
         for file in files:
-            yield from (line for line in normalised_lines(file) if line)
+            yield from filter(None, map(join_words, iterate_lines(file)))
 
     sentencepiece.set_random_generator_seed(_SAMPLING_SEED)
     try:
@@ -60,14 +52,18 @@ def learn(files: Sequence[Path], vocabulary_size: int, model: Path, most_lines: 
         ) from error
 
 
-def make_encode(model: Path) -> LineFunction:
-    """A function from a line to its sub-words, separated by blanks.
+def join_words(line: str) -> str:
+    """The line with every run of white space made one blank.
 
-    Every run of white space is made one blank first: fairseq splits lines at any Unicode white space, so a no-break
-    space inside a sub-word would tear it apart.
+    fairseq splits lines at any Unicode white space, so a no-break space inside a sub-word would tear it apart.
     """
+    return " ".join(line.split())
+
+
+def make_encode(model: Path) -> LineFunction:
+    """A function from a line to its sub-words, separated by blanks; :func:`join_words` comes first."""
     processor = load_model(model)
-    return lambda line: " ".join(processor.encode(" ".join(line.split()), out_type=str))
+    return lambda line: " ".join(processor.encode(join_words(line), out_type=str))
 
 
 def decode(subwords: str) -> str:
@@ -92,28 +88,3 @@ def _reason(error: Exception) -> str:
     """The part of SentencePiece's message that says what is wrong, in one line."""
     message = str(error)
     return " ".join((message.split("] ")[-1] or message).split()) or type(error).__name__
-
-
-def main(arguments: Optional[List[str]] = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m rdrop_fairseq.data.subwords", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    learning = commands.add_parser("learn", help="learn a model from the files of both languages together")
-    learning.add_argument("--input", type=Path, nargs="+", required=True)
-    learning.add_argument("--vocab-size", type=int, required=True, help="sub-words")
-    learning.add_argument("--most-lines", type=int, default=MOST_LINES, help="to learn from (default: %(default)s)")
-    encoding = commands.add_parser("encode", help="split a file into sub-words")
-    encoding.add_argument("--input", type=Path, required=True)
-    encoding.add_argument("--output", type=Path, required=True)
-    encoding.add_argument("--workers", type=int, help="processes (default: all cores)")
-    for command in (learning, encoding):
-        command.add_argument("--model", type=Path, required=True)
-    options = parser.parse_args(arguments)
-    if options.command == "learn":
-        learn(options.input, options.vocab_size, options.model, options.most_lines)
-    else:
-        encode_file(options.model, options.input, options.output, options.workers)
-
-
-if __name__ == "__main__":
-    main()

@@ -18,8 +18,14 @@ from rdrop_fairseq.common.locks import locked_folder
 from rdrop_fairseq.common.processes import ENDING_WITH_PARENT, program_path
 from rdrop_fairseq.common.text import last_line, read_lines
 from rdrop_fairseq.compat import load_checkpoint
-from rdrop_fairseq.data.binarised_data import check_path, dictionary_digests, dictionary_path, sentences_in
-from rdrop_fairseq.data.preparation import Preparation, read_preparation
+from rdrop_fairseq.data.binarised_data import (
+    PreparationRecord,
+    check_path,
+    dictionary_digests,
+    dictionary_path,
+    read_preparation,
+    sentences_in,
+)
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import SUBWORD_MARKS, read_generate_output, read_hypotheses
 from rdrop_fairseq.experiments.configuration import PACKAGE
@@ -76,7 +82,7 @@ class Translation:
         self.data = (options.data or Path(record.data)).resolve()
         if not self.data.is_dir():
             raise UserError(f"{path} was trained on {self.data}, which is gone; give --data its new place")
-        self.preparation: Optional[Preparation] = read_preparation(self.data)
+        self.preparation: Optional[PreparationRecord] = read_preparation(self.data)
         self.lowercase = bool(self.preparation and self.preparation.lowercase)
         self.reference = options.reference or self.data / f"reference.{self.languages[1]}"
         if not self.reference.is_file():

@@ -89,7 +89,7 @@ class Experiment:
 
     def _plan(self, variant: str, data_to_come: bool = False) -> Training:
         changes = {
-            "run_dir": self._folders[variant], "data": self._preparation.binarised, "data_to_come": data_to_come
+            "run_dir": self._folders[variant], "data": self._preparation.bin, "data_to_come": data_to_come
         }  # fmt: skip
         options = argparse.Namespace(**{**vars(self._options), **changes})
         return plan_training(self._configuration, variant, options, for_variant(self._command_line, variant))

@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace, others: List[str], words: Sequence[str], f
         write_scores(scores, folder.path / "scores.json")
         write_text(folder.path / "scores.txt", format_table(scores) + "\n")
         say(_PROGRAM, "writing the report")
-        _report(folder.path, preparation.binarised / f"source.{languages[0]}", data, options.vocab_size)
+        _report(folder.path, preparation.bin / f"source.{languages[0]}", data, options.vocab_size)
 
 
 def _report(folder: Path, source: Path, data: Optional[Path], vocabulary_size: int) -> None:

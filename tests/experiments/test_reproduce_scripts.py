@@ -14,7 +14,7 @@ import fairseq_tools
 import pytest
 from official_archives import newstests, text, wmt14_en_de
 
-from rdrop_fairseq.evaluation.paper_bleu import PaperScorer
+from rdrop_fairseq.evaluation.score import PaperScorer
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TRAINING = [

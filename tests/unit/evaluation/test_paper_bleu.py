@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rdrop_fairseq.evaluation import score
-from rdrop_fairseq.evaluation.paper_bleu import PaperScorer, split_compounds
+from rdrop_fairseq.evaluation.score import PaperScorer, split_compounds
 from rdrop_fairseq.evaluation.score_report import read_scores
 
 REFERENCES = [

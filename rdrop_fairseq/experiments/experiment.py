@@ -44,16 +44,18 @@ class Experiment:
         self._preparation, self._folders, self._command = preparation, folders, command
         self._program = Path(command[0]).name
 
-    def check(self) -> None:
+    def check(self) -> List[Training]:
         """Assert, before the first expensive step, all that later ones need.
+
+        Returns:
+            The trainings, whose data may be yet to be made.
 
         Raises:
             UserError: something cannot work; the message says what, and what to do.
         """
         say(self._program, "checking the options of both trainings")
         self._preparation.check()
-        for variant in ORDER:
-            self._plan(variant, data_to_come=True)
+        return [self.plan(variant, data_to_come=True) for variant in ORDER]
 
     def prepare(self) -> None:
         """Make the binarised data."""
@@ -61,7 +63,7 @@ class Experiment:
 
     def train(self, variant: str) -> None:
         """Train ``"baseline"`` or ``"rdrop"``; ends the process where a signal ended the training."""
-        training = self._plan(variant)
+        training = self.plan(variant)
         say(self._program, training.summary)
         status = train(training, shlex.join(self._command), self._program)
         if status != 0:
@@ -87,7 +89,8 @@ class Experiment:
         ]
         return compare(runs, scoring, self._program, output)
 
-    def _plan(self, variant: str, data_to_come: bool = False) -> Training:
+    def plan(self, variant: str, data_to_come: bool = False) -> Training:
+        """The training of a variant; ``data_to_come`` allows for data that are yet to be made."""
         changes = {
             "run_dir": self._folders[variant], "data": self._preparation.bin, "data_to_come": data_to_come
         }  # fmt: skip

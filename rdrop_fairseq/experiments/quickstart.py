@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
@@ -13,6 +14,7 @@ from rdrop_fairseq.common.work_folder import WorkFolder
 from rdrop_fairseq.data.prepare import Preparation
 from rdrop_fairseq.data.recipes import text_recipe
 from rdrop_fairseq.evaluation.score_report import format_table, write_scores
+from rdrop_fairseq.experiments import earlier_quickstart
 from rdrop_fairseq.experiments.comparison import ScoringOptions
 from rdrop_fairseq.experiments.configuration import REPOSITORY, find_configuration
 from rdrop_fairseq.experiments.experiment import ORDER, Experiment
@@ -56,10 +58,15 @@ def _run(options: argparse.Namespace, others: List[str], words: Sequence[str], f
     experiment = Experiment(
         find_configuration("quickstart"), options, training_settings(others), preparation, folders, [SCRIPT, *words]
     )
-    experiment.check()
+    trainings, is_earlier = experiment.check(), earlier_quickstart.is_earlier(folder.path)
+    if is_earlier:
+        earlier_quickstart.check_settings(folder.path, words, trainings)
     settings = [f"languages {'-'.join(languages)}", f"text {data or 'sample corpus'}"]
     with folder.opened(settings, lasting=["*/checkpoints/*.pt"]):
         experiment.prepare()
+        if is_earlier:
+            trainings = [experiment.plan(variant) for variant in ORDER]
+            earlier_quickstart.take_over(folder.path, trainings, shlex.join([SCRIPT, *words]))
         for variant in ORDER:
             experiment.train(variant)
         translation, scoring = TranslationOptions(cpu=options.cpu), ScoringOptions(paper_bleu=False)

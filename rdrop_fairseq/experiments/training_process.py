@@ -10,7 +10,7 @@ from typing import Dict, List, Optional
 
 from rdrop_fairseq.common.command_line import show
 from rdrop_fairseq.common.processes import program_path
-from rdrop_fairseq.evaluation.training_log import TrainingRecord, ValidationRecord, parse_training_log
+from rdrop_fairseq.evaluation.training_log import Record, parse_training_log
 
 SECONDS_BETWEEN_LINES = 5.0
 # fairseq-train prints its configuration once, as a Python dictionary.
@@ -161,7 +161,7 @@ class Progress:
         minutes, seconds = divmod(int(now - self._start), 60)
         return f"{self.name:>10} {minutes:3d}:{seconds:02d}  " + "  ".join(part for part in parts if part)
 
-    def _training(self, record: TrainingRecord) -> List[str]:
+    def _training(self, record: Record) -> List[str]:
         parts = [f"update {record.update}" + (f"/{self.max_update}" if self.max_update else "")]
         parts.append(f"epoch {record.epoch}" + (f"/{self.max_epoch}" if self.max_epoch else ""))
         if record.nll_loss is not None:
@@ -171,7 +171,7 @@ class Progress:
         return parts
 
 
-def _validation(record: ValidationRecord) -> List[str]:
+def _validation(record: Record) -> List[str]:
     parts = [f"update {record.update}", f"epoch {record.epoch} validated:"]
     if record.nll_loss is not None:
         parts.append(f"nll {record.nll_loss:.2f} bits")

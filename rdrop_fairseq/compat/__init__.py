@@ -1,6 +1,6 @@
 """The one room that knows about versions of fairseq, torch and numpy.
 
-What it replaces in fairseq was written for, and read against, fairseq 0.12.2, fairseq-fixed 0.12.3.1 and the last commit
+What it replaces in fairseq was written for three versions: fairseq 0.12.2, fairseq-fixed 0.12.3.1, and the last commit
 of fairseq's main branch, 3d262bb2. Each replacement says in its docstring which of them it is for.
 """
 

@@ -13,7 +13,7 @@ import torch
 
 from rdrop_fairseq import compat
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.compat.replacement import MARK, replace_once
+from rdrop_fairseq.compat.replacement import replace_once
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -227,4 +227,3 @@ def test_wrappers_of_another_plugin_do_not_stand_in_the_way():
 def test_a_fork_without_the_function_is_left_alone():
     replace_once(Owner, "absent", add_ours)
     assert not hasattr(Owner, "absent")
-

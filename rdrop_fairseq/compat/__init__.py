@@ -1,35 +1,74 @@
-"""The one room that knows about versions of fairseq, torch and numpy."""
+"""The one room that knows about versions of fairseq, torch and numpy.
 
-from rdrop_fairseq.compat import checkpoints, training
+What it replaces in fairseq was written for three versions: fairseq 0.12.2, fairseq-fixed 0.12.3.1, and the last commit
+of fairseq's main branch, 3d262bb2. Each replacement says in its docstring which of them it is for.
+"""
+
+import os
+from typing import Callable, Tuple
+
+from rdrop_fairseq.compat import checkpoints, models, training
 from rdrop_fairseq.compat.checkpoints import allow_safe_checkpoint_loading, load_checkpoint, save_checkpoint
 
 __all__ = [
+    "MEND_TRAINING",
     "allow_safe_checkpoint_loading",
     "load_checkpoint",
+    "mend_training",
     "prepare_fairseq",
     "release_criterion_name",
     "save_checkpoint",
 ]
 
+MEND_TRAINING = "RDROP_FAIRSEQ_MEND_TRAINING"
+"""The environment variable that, set to 1, asks for :func:`mend_training` whatever is trained."""
+
+# For every command with the plugin: what must be in place before a task or a criterion is built.
+AT_REGISTRATION: Tuple[Callable[[], None], ...] = (
+    allow_safe_checkpoint_loading,  # fairseq-generate and resuming cannot read a checkpoint without it
+    checkpoints.report_broken_checkpoints,  # changes the message of a failure only
+    checkpoints.report_unusable_checkpoint_folder,  # the same; --save-dir is checked before the task is built
+    training.let_bf16_train_on_gpus,  # --bf16 fails without it, and the arguments are parsed before the task is built
+    training.let_processes_part_in_order,  # waits for mend_training, but wraps what calls the training
+)
+
+# For trainings with R-Drop, and for generation with its task.
+IN_TRAINING: Tuple[Callable[[], None], ...] = (
+    models.let_lstm_encoder_take_unsorted_batches,  # R-Drop cannot train such a model without it
+    models.make_adaptive_softmax_differentiable,  # the same
+    checkpoints.name_what_plain_fairseq_knows,  # only R-Drop has other names
+    checkpoints.write_checkpoints_atomically,  # a general defect: a kill leaves half a file
+    training.let_processes_share_checkpoints,  # a general defect: several processes cannot resume
+    training.count_all_batches_of_an_update,  # a general defect: it changes the gradients, of any criterion
+    training.report_dropped_sentences,  # a general defect: sentences are missing in silence
+    training.let_nan_detector_finish,  # a general defect: the search for a NaN fails
+)
+
 
 def prepare_fairseq() -> None:
-    """Mend what breaks in fairseq on a current torch; called once, when the plugin is imported."""
-    allow_safe_checkpoint_loading()
-    checkpoints.report_broken_checkpoints()
-    checkpoints.write_checkpoints_atomically()
-    checkpoints.report_unusable_checkpoint_folder()
-    training.report_dropped_sentences()
-    training.let_nan_detector_finish()
-    training.let_lstm_encoder_take_unsorted_batches()
-    training.make_adaptive_softmax_differentiable()
-    training.let_bf16_train_on_gpus()
-    training.let_processes_share_checkpoints()
-    training.count_all_batches_of_an_update()
-    training.let_processes_part_in_order()
+    """Make fairseq ready for the plugin; called when the criterion and the task are registered."""
+    for replace in AT_REGISTRATION:
+        replace()
+    if os.environ.get(MEND_TRAINING) == "1":
+        mend_training()
+
+
+def mend_training() -> None:
+    """Mend what R-Drop's trainings meet in fairseq; called when an R-Drop criterion or task is built.
+
+    A training without R-Drop is as fairseq has it, unless the environment variable RDROP_FAIRSEQ_MEND_TRAINING is 1:
+    so a baseline can be trained by the same rules.
+    """
+    for replace in IN_TRAINING:
+        replace()
+    training.mended = True
 
 
 def release_criterion_name(name: str) -> bool:
-    """Take the criterion ``name`` out of fairseq's registry, if fairseq has one; tells whether it had."""
+    """Take the criterion ``name`` out of fairseq's registry, if fairseq has one; tells whether it had.
+
+    fairseq-fixed and main have an R-Drop criterion of that name, 0.12.2 has none.
+    """
     from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
 
     CRITERION_DATACLASS_REGISTRY.pop(name, None)

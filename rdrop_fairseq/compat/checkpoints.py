@@ -2,26 +2,34 @@
 
 import argparse
 import contextlib
-import functools
 import glob
 import os
 import pickle
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, Union
+from typing import Any, Callable, Dict, Iterator, Union
 
 import torch
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.compat.replacement import replace_once
+
+# What R-Drop trains with -> what plain fairseq has for the same model, and for the same figures in validation.
+ORDINARY_NAMES = {
+    "rdrop_translation": "translation",
+    "label_smoothed_cross_entropy_with_rdrop": "label_smoothed_cross_entropy",
+    "rdrop_label_smoothed_cross_entropy": "label_smoothed_cross_entropy",
+}
 
 
 def allow_safe_checkpoint_loading() -> None:
     """Let ``torch.load(weights_only=True)``, the default since torch 2.6, read fairseq's checkpoints.
 
     They hold an ``argparse.Namespace`` and, after a run with ``--eval-bleu``, numpy arrays and scalars in the
-    meters. All of these are plain data. Loading stays safe: nothing else is allowed, and no code is run.
+    meters. All of these are plain data. Loading stays safe: nothing else is allowed, and no code is run. For 0.12.2 and
+    fairseq-fixed; main loads its own checkpoints unsafely and needs it for :func:`load_checkpoint` alone.
     """
     if not hasattr(torch.serialization, "add_safe_globals"):
         return  # before torch 2.4 there is nothing to allow: files load without the restriction
@@ -107,37 +115,86 @@ def _broken_checkpoint(path: str, error: Exception) -> UserError:
 
 
 def report_broken_checkpoints() -> None:
-    """Have fairseq's loader say in one line which file is damaged; torch names neither file nor remedy."""
+    """Have fairseq's loader say in one line which file is damaged; torch names neither file nor remedy.
+
+    For all three versions.
+    """
     from fairseq import checkpoint_utils
 
-    load = checkpoint_utils.load_checkpoint_to_cpu
-    if hasattr(load, "__wrapped__"):
-        return
+    def make(load: Callable) -> Callable:
+        def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> Dict[str, Any]:
+            try:
+                return load(path, *args, **kwargs)
+            except _LOADING_ERRORS as error:
+                # Other steps of loading, such as --model-overrides, raise the same types.
+                _load_safely(path)
+                raise error
 
-    @functools.wraps(load)
-    def load_checkpoint_to_cpu(path, *args, **kwargs):
-        try:
-            return load(path, *args, **kwargs)
-        except _LOADING_ERRORS as error:
-            # Other steps of loading, such as --model-overrides, raise the same types.
-            _load_safely(path)
-            raise error
+        return load_checkpoint_to_cpu
 
-    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+    replace_once(checkpoint_utils, "load_checkpoint_to_cpu", make)
+
+
+def name_what_plain_fairseq_knows() -> None:
+    """Have the checkpoints of R-Drop name a task and a criterion that fairseq has without this plugin.
+
+    So they load without it, with the hub's ``from_pretrained`` and fairseq-validate too, which build the task and the
+    criterion that the checkpoint names. ``Trainer.state_dict`` is where every way of writing passes. For all three
+    versions.
+    """
+    from fairseq.trainer import Trainer
+
+    def make(state_dict: Callable) -> Callable:
+        def state_dict_with_ordinary_names(self: Any) -> Dict[str, Any]:
+            return _with_ordinary_names(state_dict(self))
+
+        return state_dict_with_ordinary_names
+
+    replace_once(Trainer, "state_dict", make)
+
+
+def _with_ordinary_names(state: Dict[str, Any]) -> Dict[str, Any]:
+    """The state of a training with the names of :data:`ORDINARY_NAMES`; ``state`` is not changed.
+
+    The flags of the R-Drop criterion, which the other does not know, are kept in ``extra_state["rdrop_criterion"]``.
+    """
+    state = dict(state)
+    if isinstance(state["cfg"], dict):
+        cfg = state["cfg"] = dict(state["cfg"])
+        for part in ("task", "criterion"):
+            name = isinstance(cfg.get(part), dict) and cfg[part].get("_name")
+            if name not in ORDINARY_NAMES:
+                continue
+            if part == "criterion":
+                state["extra_state"] = {**state["extra_state"], "rdrop_criterion": cfg[part]}
+            kept = {key: value for key, value in cfg[part].items() if not key.startswith("rdrop_")}
+            cfg[part] = {**kept, "_name": ORDINARY_NAMES[name]}
+        # For a model that is configured by the command line, fairseq keeps the whole of it.
+        cfg["model"] = _arguments_with_ordinary_task(cfg.get("model"))
+    state["args"] = _arguments_with_ordinary_task(state.get("args"))
+    return state
+
+
+def _arguments_with_ordinary_task(arguments: Any) -> Any:
+    """A copy that names the other task, if these are the arguments of a command line, else what is given."""
+    if not isinstance(arguments, argparse.Namespace) or getattr(arguments, "task", None) not in ORDINARY_NAMES:
+        return arguments
+    return argparse.Namespace(**{**vars(arguments), "task": ORDINARY_NAMES[arguments.task]})
 
 
 def write_checkpoints_atomically() -> None:
     """Replace fairseq's writing and copying of checkpoints by ones that leave whole files only.
 
     fairseq writes checkpoint_last.pt as a plain copy whenever it saves another checkpoint too: a kill in the middle
-    left a truncated file, from which the next start could not resume. On a full disk it left its temporary file.
+    left a truncated file, from which the next start could not resume. On a full disk it left its temporary file. For
+    all three versions, without iopath.
     """
     from fairseq import checkpoint_utils, file_io
 
     if file_io.IOPathManager is not None:
         return  # iopath brings its own handlers, also for stores that are not folders
 
-    def torch_persistent_save(obj, filename: str, async_write: bool = False) -> None:
+    def torch_persistent_save(obj: Dict[str, Any], filename: str, async_write: bool = False) -> None:
         save_checkpoint(obj, filename)
 
     def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
@@ -147,8 +204,8 @@ def write_checkpoints_atomically() -> None:
             shutil.copyfile(src_path, temporary)
         return True
 
-    checkpoint_utils.torch_persistent_save = torch_persistent_save
-    file_io.PathManager.copy = staticmethod(copy)
+    replace_once(checkpoint_utils, "torch_persistent_save", lambda _: torch_persistent_save)
+    replace_once(file_io.PathManager, "copy", lambda _: copy)
 
 
 @contextlib.contextmanager
@@ -163,20 +220,22 @@ def _checkpoint_output(path: Union[str, os.PathLike]) -> Iterator[Path]:
 
 
 def report_unusable_checkpoint_folder() -> None:
-    """Have fairseq's check of --save-dir end in one line with cause and remedy."""
+    """Have fairseq's check of --save-dir end in one line with cause and remedy.
+
+    For all three versions.
+    """
     from fairseq import checkpoint_utils
 
-    verify = checkpoint_utils.verify_checkpoint_directory
-    if hasattr(verify, "__wrapped__"):
-        return
+    def make(verify: Callable) -> Callable:
+        def verify_checkpoint_directory(save_dir: str) -> None:
+            try:
+                verify(save_dir)
+            except OSError as error:
+                raise UserError(
+                    f"cannot write checkpoints to {save_dir}: {error.strerror}; choose another --save-dir, or free "
+                    "space"
+                ) from error
 
-    @functools.wraps(verify)
-    def verify_checkpoint_directory(save_dir: str) -> None:
-        try:
-            verify(save_dir)
-        except OSError as error:
-            raise UserError(
-                f"cannot write checkpoints to {save_dir}: {error.strerror}; choose another --save-dir, or free space"
-            ) from error
+        return verify_checkpoint_directory
 
-    checkpoint_utils.verify_checkpoint_directory = verify_checkpoint_directory
+    replace_once(checkpoint_utils, "verify_checkpoint_directory", make)

@@ -84,6 +84,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
     ) -> None:
         # fairseq takes a negative prefix for none.
         super().__init__(task, sentence_avg, label_smoothing, max(0, ignore_prefix_size), report_accuracy)
+        compat.mend_training()
         if not (math.isfinite(rdrop_alpha) and rdrop_alpha >= 0):
             raise UserError(f"--rdrop-alpha is {rdrop_alpha}; give a finite number >= 0 (the paper uses 5)")
         if rdrop_passes < 2:

@@ -8,6 +8,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import OmegaConf
 
+from rdrop_fairseq import compat
 from rdrop_fairseq.batching import concatenate_passes
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import (
@@ -30,6 +31,7 @@ class RDropTranslationTask(TranslationTask):
 
     def __init__(self, cfg: RDropTranslationConfig, src_dict, tgt_dict) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
+        compat.mend_training()
         self._criterion = None
         self._plain_training_said = False
 

@@ -1,7 +1,8 @@
-"""What the plugin mends in fairseq: loading and writing checkpoints, two models, bf16, the end of process groups."""
+"""What the plugin replaces in fairseq: how, and what: checkpoints, two models, bf16, the end of process groups."""
 
 import argparse
 import contextlib
+import functools
 import os
 import pickle
 import sys
@@ -12,6 +13,14 @@ import torch
 
 from rdrop_fairseq import compat
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.compat.replacement import replace_once
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _mended():
+    """fairseq as a training with R-Drop has it."""
+    compat.prepare_fairseq()
+    compat.mend_training()
 
 
 def save(path, **extra):
@@ -149,7 +158,6 @@ def test_process_groups_end_with_what_they_were_for(tmp_path, fails):
     from fairseq.dataclass.configs import FairseqConfig
     from fairseq.distributed import utils
 
-    compat.prepare_fairseq()
     configuration = FairseqConfig()
     configuration.common.cpu = True
     distributed = configuration.distributed_training
@@ -171,3 +179,51 @@ def test_process_groups_end_with_what_they_were_for(tmp_path, fails):
             torch.distributed.destroy_process_group()
     # fairseq pickles the function by its name, for the processes that it starts itself.
     assert pickle.loads(pickle.dumps(utils.distributed_main)) is utils.distributed_main
+
+
+class Owner:
+    """What has functions to replace."""
+
+    def method(self):
+        return ["fairseq's"]
+
+    @staticmethod
+    def static():
+        return ["fairseq's"]
+
+
+def add_ours(function):
+    return lambda *arguments: [*function(*arguments), "ours"]
+
+
+def wrapped_by_another_plugin(function):
+    @functools.wraps(function)
+    def wrapper(*arguments):
+        return [*function(*arguments), "another's"]
+
+    return wrapper
+
+
+@pytest.mark.parametrize("name", ["method", "static"])
+def test_a_function_is_replaced_once(name):
+    owner = type("OwnerOfItsOwn", (Owner,), {})
+    for _ in range(2):
+        replace_once(owner, name, add_ours)
+    assert getattr(owner(), name)() == ["fairseq's", "ours"]
+    assert getattr(owner, name).__name__ == name and getattr(owner, name).__doc__ == getattr(Owner, name).__doc__
+    assert getattr(Owner(), name)() == ["fairseq's"]
+
+
+def test_wrappers_of_another_plugin_do_not_stand_in_the_way():
+    """functools.wraps marks what it wraps; that is no sign of us. It also carries our mark along with our function."""
+    owner = type("OwnerOfItsOwn", (Owner,), {"method": wrapped_by_another_plugin(Owner.method)})
+    replace_once(owner, "method", add_ours)
+    assert owner().method() == ["fairseq's", "another's", "ours"]
+    owner.method = wrapped_by_another_plugin(owner.method)
+    replace_once(owner, "method", add_ours)
+    assert owner().method() == ["fairseq's", "another's", "ours", "another's"]
+
+
+def test_a_fork_without_the_function_is_left_alone():
+    replace_once(Owner, "absent", add_ours)
+    assert not hasattr(Owner, "absent")

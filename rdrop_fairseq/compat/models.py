@@ -1,0 +1,54 @@
+"""Models of fairseq that R-Drop cannot train as they are."""
+
+from typing import Any, Callable, Optional
+
+import torch
+from torch import Tensor
+
+from rdrop_fairseq.compat.replacement import replace_once
+
+
+def let_lstm_encoder_take_unsorted_batches() -> None:
+    """Have fairseq's LSTM encoder accept a batch concatenated with itself, whose lengths do not decrease.
+
+    Its ``forward`` has a parameter for that, but the model does not hand it down. A batch in order goes the old way.
+    For all three versions.
+    """
+    from fairseq.models.lstm import LSTMEncoder
+
+    def make(forward: Callable) -> Callable:
+        def forward_in_any_order(
+            self: Any, src_tokens: Tensor, src_lengths: Tensor, enforce_sorted: Optional[bool] = None
+        ) -> Any:
+            if enforce_sorted is None:
+                enforce_sorted = bool((src_lengths[:-1] >= src_lengths[1:]).all())
+            return forward(self, src_tokens, src_lengths, enforce_sorted=enforce_sorted)
+
+        return forward_in_any_order
+
+    replace_once(LSTMEncoder, "forward", make)
+
+
+def make_adaptive_softmax_differentiable() -> None:
+    """Replace an addition in place that keeps fairseq's full adaptive softmax from being differentiated.
+
+    ``get_log_prob`` without a target overwrites the output of a log-softmax, which autograd refuses, so that no
+    criterion on full log-probabilities, fairseq's own included, can train such a model. For all three versions.
+    """
+    from fairseq.modules import AdaptiveSoftmax
+
+    def make(get_log_prob: Callable) -> Callable:
+        def differentiable_get_log_prob(self: Any, input: Tensor, target: Optional[Tensor]) -> Tensor:
+            if target is not None or not torch.is_grad_enabled():
+                return get_log_prob(self, input, target)
+            rows = input.reshape(-1, input.size(-1))  # (B*T, D)
+            head = self.lsm(self.head(rows))  # (B*T, cutoff[0] + clusters)
+            parts = [head[:, : self.cutoff[0]]]
+            for number, tail in enumerate(self.tail):
+                cluster = head[:, self.cutoff[0] + number].unsqueeze(1)  # log-probability of the whole cluster
+                parts.append(self.lsm(tail(rows)) + cluster)
+            return torch.cat(parts, dim=1).view(*input.shape[:-1], -1)  # (B, T, V)
+
+        return differentiable_get_log_prob
+
+    replace_once(AdaptiveSoftmax, "get_log_prob", make)

@@ -29,7 +29,7 @@ _LINE = re.compile(rf"(?:{_TIME}\S* \| INFO \| \S+ \| )?(\{{.*\}})\s*")
 # fairseq-train says this once per process, right after its clock was started.
 _PROCESS_START = re.compile(rf"(?:{_TIME}\S* \| .* \| )?training on \d+ devices \(GPUs/TPUs\)")
 _KINDS = ("training", "epochs", "validation")
-_MOST_UPDATES = 10**15
+_MOST = 10**15  # updates, epochs or seconds; nobody trains so long
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,10 @@ def _parse_line(line: str, subset: str) -> Optional[_Logged]:
     # fairseq puts a prefix before the names of what is no average over a log interval.
     for kind, prefix in zip(_KINDS, ("", "train_", f"{subset}_")):
         epoch, update, wall = (_number(stats, key) for key in ("epoch", f"{prefix}num_updates", f"{prefix}wall"))
-        if update is None or not 0 <= update < _MOST_UPDATES:
+        if update is None or not 0 <= update < _MOST:
             continue
         record = Record(
-            epoch=int(epoch) if epoch is not None and 0 <= epoch < _MOST_UPDATES else 0,
+            epoch=int(epoch) if epoch is not None and 0 <= epoch < _MOST else 0,
             update=int(update),
             elapsed_seconds=0.0,
             loss=_number(stats, f"{prefix}loss"),
@@ -159,7 +159,7 @@ def _parse_line(line: str, subset: str) -> Optional[_Logged]:
             bleu=_number(stats, f"{prefix}bleu"),
             rdrop_kl_loss=_number(stats, f"{prefix}rdrop_kl_loss"),
         )
-        has_wall = kind != "validation" and wall is not None and 0 <= wall < math.inf
+        has_wall = kind != "validation" and wall is not None and 0 <= wall < _MOST
         return _Logged(kind, record, wall if has_wall else None, _timestamp(match[1]))
     return None
 

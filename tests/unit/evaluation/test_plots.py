@@ -1,4 +1,4 @@
-"""Curves: which files there are, what is in them, and that they appear whole."""
+"""Curves: which figures there are, and what is in them."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.evaluation import plots
-from rdrop_fairseq.evaluation.training_log import TrainingLog, TrainingRecord, ValidationRecord
+from rdrop_fairseq.evaluation.training_log import Record, TrainingLog
 
 pytest.importorskip("matplotlib")
 
@@ -14,9 +14,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def make_log(nll=(4.0, 3.0, 2.5), bleu=(None, None, None), kl=(None, None), seconds=60.0):
-    training = [TrainingRecord(1, 100 * (n + 1), seconds * (n + 1), 5.0, 4.0, v) for n, v in enumerate(kl)]
+    training = [Record(1, 100 * (n + 1), seconds * (n + 1), nll_loss=4.0, rdrop_kl_loss=v) for n, v in enumerate(kl)]
     validation = [
-        ValidationRecord(1, 150 * (n + 1), seconds * (n + 1), 5.0, likelihood, 8.0, score)
+        Record(1, 150 * (n + 1), seconds * (n + 1), nll_loss=likelihood, bleu=score)
         for n, (likelihood, score) in enumerate(zip(nll, bleu))
     ]
     return TrainingLog(training, [], validation, seconds * 3)
@@ -37,21 +37,20 @@ class DrawnAxes(list):
         monkeypatch.setattr(Figure, "savefig", savefig)
 
 
-def test_files_and_what_they_show(tmp_path, monkeypatch):
+def test_figures_and_what_they_show(monkeypatch):
     drawn = DrawnAxes(monkeypatch)
     logs = {
         "baseline": make_log(bleu=(10.0, 20.0, 21.0)),
         "R-Drop": make_log(bleu=(8.0, 19.0, 24.0), kl=(0.5, 0.25), seconds=120.0),
     }
-    figures = plots.plot_training_curves(logs, tmp_path)
-    assert [(figure.path.name, figure.missing) for figure in figures] == [
+    figures = plots.plot_training_curves(logs)
+    assert [(figure.name, figure.missing) for figure in figures] == [
         ("valid_nll.png", ()),
         ("valid_bleu.png", ()),
         ("kl.png", ("baseline",)),
     ]
     for figure in figures:
-        content = figure.path.read_bytes()
-        assert content.startswith(PNG) and len(content) > 10000
+        assert figure.content.startswith(PNG) and len(figure.content) > 10000
     nll_updates, nll_time, bleu_updates, bleu_time, kl_updates, kl_time = drawn
     assert nll_updates.get_xlabel() == "updates" and nll_time.get_xlabel() == "training time (minutes)"
     assert "bits per target token" in nll_updates.get_ylabel() and bleu_updates.get_ylabel() == "BLEU"
@@ -70,56 +69,42 @@ def test_files_and_what_they_show(tmp_path, monkeypatch):
         ]
 
 
-def test_values_that_are_no_numbers_are_left_out(tmp_path, monkeypatch):
+def test_values_that_are_no_numbers_are_left_out(monkeypatch):
     drawn = DrawnAxes(monkeypatch)
-    plots.plot_training_curves({"a": make_log(nll=(float("nan"), 3.0, float("inf")))}, tmp_path)
+    plots.plot_training_curves({"a": make_log(nll=(float("nan"), 3.0, float("inf")))})
     assert list(drawn[0].get_lines()[0].get_ydata()) == [3.0]
 
 
-def test_what_no_run_has_gives_no_figure(tmp_path):
-    (tmp_path / "kl.png").write_bytes(b"of an earlier report")
-    figures = plots.plot_training_curves({"a": make_log()}, tmp_path)
-    assert [figure.path.name for figure in figures] == ["valid_nll.png"]
-    assert [path.name for path in tmp_path.iterdir()] == ["valid_nll.png"]
+def test_what_no_run_has_gives_no_figure():
+    assert [figure.name for figure in plots.plot_training_curves({"a": make_log()})] == ["valid_nll.png"]
 
 
 @pytest.mark.parametrize("seconds, unit", [(60.0, "seconds"), (600.0, "minutes"), (6000.0, "hours")])
-def test_unit_of_time(tmp_path, monkeypatch, seconds, unit):
+def test_unit_of_time(monkeypatch, seconds, unit):
     drawn = DrawnAxes(monkeypatch)
-    plots.plot_training_curves({"a": make_log(seconds=seconds)}, tmp_path)
+    plots.plot_training_curves({"a": make_log(seconds=seconds)})
     assert drawn[1].get_xlabel() == f"training time ({unit})"
 
 
-def test_equal_curves_give_equal_files(tmp_path):
-    for folder in ("first", "second"):
-        plots.plot_training_curves({"a": make_log()}, tmp_path / folder)
-    assert (tmp_path / "first/valid_nll.png").read_bytes() == (tmp_path / "second/valid_nll.png").read_bytes()
+def test_equal_curves_give_equal_images():
+    first, second = (plots.plot_training_curves({"a": make_log()}) for _ in range(2))
+    assert first[0].content == second[0].content
 
 
-def test_many_runs(tmp_path, monkeypatch):
+def test_numbers_beyond_those_that_can_be_drawn_are_left_out():
+    (figure,) = plots.plot_training_curves({"a": make_log(nll=(1e308, 3.0, -1e308), seconds=1e29)})
+    assert figure.content.startswith(PNG)
+    assert plots.plot_training_curves({"a": make_log(seconds=1e300)}) == []
+
+
+def test_many_runs(monkeypatch):
     drawn = DrawnAxes(monkeypatch)
-    plots.plot_training_curves({f"run {number}": make_log() for number in range(20)}, tmp_path)
+    plots.plot_training_curves({f"run {number}": make_log() for number in range(20)})
     styles = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in drawn[0].get_lines()}
     assert len(styles) == 20
 
 
-def test_without_matplotlib(tmp_path, monkeypatch):
+def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UserError, match=r"pip install 'rdrop_fairseq\[plot\]'"):
-        plots.plot_training_curves({"a": make_log()}, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failure_while_drawing_leaves_the_older_figure(tmp_path, monkeypatch):
-    from matplotlib.figure import Figure
-
-    (tmp_path / "valid_nll.png").write_bytes(b"older")
-
-    def savefig(figure, path, **options):
-        path.write_bytes(PNG)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    with pytest.raises(KeyboardInterrupt):
-        plots.plot_training_curves({"a": make_log()}, tmp_path)
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("valid_nll.png", b"older")]
+        plots.plot_training_curves({"a": make_log()})

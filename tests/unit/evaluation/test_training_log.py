@@ -1,6 +1,7 @@
 """Reading training logs: both forms that fairseq writes, resumed runs and damaged files."""
 
 import json
+import re
 
 import pytest
 
@@ -232,3 +233,63 @@ def test_file_cut_inside_a_character(tmp_path):
     path = tmp_path / "train.log"
     path.write_bytes(one_run(True).text.encode("utf-8") + "example: Stra\u00dfe".encode()[:-2])
     assert read_training_log(path) == parse_training_log(one_run(True).text)
+
+
+def test_wall_time_of_a_log_that_ends_after_its_last_validation():
+    log = LogWriter()
+    log.begin()
+    log.train(100, 20)
+    log.valid(100, 33)
+    assert parse_training_log(log.text).elapsed_seconds == 33.0
+    later = LogWriter(start=900)
+    later.begin()
+    later.train(200, 7)
+    joined = parse_training_log(log.text + later.text)
+    assert [r.elapsed_seconds for r in joined.training] == [20.0, 40.0] and joined.elapsed_seconds == 40.0
+
+
+ODD_VALUES = ['"inf"', "1e999", '"nan"', "NaN", '"abc"', "null", "[1]", "{}", '""', "-1", '"1e300"', "9" * 400]
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+@pytest.mark.parametrize("key", ["num_updates", "epoch", "wall", "nll_loss"])
+def test_odd_values_are_passed_over(key, value):
+    log = LogWriter()
+    log.train(100, 20)
+    log.train(200, 40)
+    log.valid(250, 50)
+    prefix = "" if key in ("epoch", "wall") else "valid_"
+    changed = re.sub(rf'"{prefix}{key}": [^,}}]+', lambda _: f'"{prefix}{key}": {value}', log.text)
+    assert changed != log.text
+    records = parse_training_log(changed)
+    assert records.updates in (200, 250) and 0 <= records.elapsed_seconds < 1e3
+    for record in [*records.training, *records.validation]:
+        assert record.epoch >= 0 and record.update > 0
+    # The same in the records of training.
+    changed = re.sub(rf'"{key}": [^,}}]+', lambda _: f'"{key}": {value}', log.text)
+    assert parse_training_log(changed).validation[-1].update == 250
+
+
+def test_odd_lines_are_passed_over():
+    log = LogWriter()
+    log.train(100, 20)
+    expected = parse_training_log(log.text)
+    odd = [
+        '2026-02-31 01:02:03 | INFO | train_inner | {"loss": "1"}',
+        "2026-21-11 01:02:03 | INFO | fairseq_cli.train | nothing",
+        '{"num_updates": ' + "[" * 100000 + "]" * 100000 + "}",
+        "{}",
+        "{" * 1000 + "}" * 1000,
+        '{"num_updates": "x"}',
+        '{"num_updates": "200", "epoch": ' + "9" * 5000 + ', "loss": nothing}',
+    ]
+    assert parse_training_log(log.text + "\n".join(odd)) == expected
+
+
+def test_a_day_that_does_not_exist_is_no_time():
+    log = LogWriter()
+    log.begin()
+    log.train(100, 20)
+    log.valid(100, 25)
+    text = log.text.replace("2026-11-21", "2026-11-31")
+    assert [r.elapsed_seconds for r in parse_training_log(text).validation] == [20.0]

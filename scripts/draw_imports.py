@@ -1,9 +1,5 @@
 #!/usr/bin/env python3
-"""The picture of the packages in docs/development.md, made from the imports in the code.
-
-    python scripts/draw_imports.py            prints it
-    python scripts/draw_imports.py --write    puts it into docs/development.md
-"""
+"""Draw the packages and their imports, for docs/development.md; with --write, put the picture there."""
 
 import argparse
 import ast
@@ -72,7 +68,7 @@ def draw(imports: Dict[str, Set[str]]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the picture into docs/development.md")
     picture = draw(without_detours(imports_between_parts(PACKAGE)))
     if not parser.parse_args().write:
@@ -83,7 +79,7 @@ def main() -> None:
     replacement = f"{FIRST_LINE}\n{picture}\n{LAST_LINE}"
     text, count = place.subn(lambda _: replacement, text)
     if count != 1:
-        parser.exit(1, f"{DOCUMENT} has {count} places for the picture; it needs the lines\n{FIRST_LINE}\n{LAST_LINE}\n")
+        parser.error(f"{DOCUMENT} has {count} places for the picture; put it between {FIRST_LINE} and {LAST_LINE}")
     DOCUMENT.write_text(text, encoding="utf-8")
 
 

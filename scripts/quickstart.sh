@@ -12,7 +12,8 @@
 #   --run-dir DIR        where everything goes (default: runs/quickstart, or runs/NAME-SRC-TGT with --data DIR/NAME)
 #   --max-tokens N       tokens of one batch; also of one update, unless --tokens-per-update N is given
 #   --gpus N             train on N GPUs (default: one, or the CPU where there is none)
-#   --cpu                train and translate on the CPU
+#   --cpu                train and translate on the CPU; --processes N: in so many processes
+#   --tensorboard        write DIR/baseline/tensorboard and DIR/rdrop/tensorboard
 #   --fp16, --bf16       the number format on GPUs (default: float32)
 #   --help               this text
 #

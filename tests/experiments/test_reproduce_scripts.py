@@ -107,7 +107,7 @@ def test_stages(command):
     result = fairseq_tools.run(*words[:1], "--stage", "evaluate", *words[1:])
     assert "stage evaluate" in result.stderr and "stage train" not in result.stderr
     message = fairseq_tools.last_line(fairseq_tools.run(words[0], "--stage", "training", fails=True).stderr)
-    assert "unknown stage training; the stages are prepare" in message
+    assert "argument --stage: invalid choice: 'training' (choose from" in message
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_stages(command):
         (["--baseline"], "--baseline is for scripts/train.sh alone; this trains the baseline and R-Drop, leave it out"),
         (["--max-update", "5", "--run-dir", "x"], "--run-dir is for scripts/train.sh alone; give --data-dir or --runs"),
         (["--stage", "evaluate", "--stop-stage", "prepare"], "--stop-stage prepare comes before --stage evaluate"),
-        (["--stage", "train-baseline train-rdrop"], "unknown stage train-baseline train-rdrop; the stages are"),
-        (["--max-update", "5", "--average", "0"], "--average takes a whole number above 0, not 0"),
+        (["--stage", "train-baseline train-rdrop"], "argument --stage: invalid choice: 'train-baseline train-rdrop'"),
+        (["--max-update", "5", "--average", "0"], "argument --average: '0' is not a whole number above 0"),
         (["--averge", "2"], "--averge is no flag of fairseq-train; leave it out"),
         (["--rdrop-alfa", "1"], "--rdrop-alfa is no flag of fairseq-train; did you mean --rdrop-alpha?"),
         (["--max-update", "many"], "--max-update many: invalid int value"),
@@ -237,7 +237,7 @@ def test_translations_from_elsewhere(reproduced, tmp_path):
         expected = PaperScorer(references, "en").score(lines)
         assert f"{name}: tokenised BLEU = {expected.tokenised:.2f}" in output
     # Mistakes end in one line here too.
-    assert "argument --resamples: invalid int value: 'x'" in last_error(*arguments, "--resamples", "x")
+    assert "argument --resamples: 'x' is not a whole number above 0" in last_error(*arguments, "--resamples", "x")
     without_language = [word for word in arguments if word not in ("--target-lang", "en")]
     assert "BLEU on tokens needs the language for its tokeniser; give --target-lang" in last_error(*without_language)
     # The output of fairseq-generate, whole and cut off.

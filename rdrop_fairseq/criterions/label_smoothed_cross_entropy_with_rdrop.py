@@ -59,6 +59,23 @@ class LabelSmoothedCrossEntropyWithRDropConfig(LabelSmoothedCrossEntropyCriterio
     )
 
 
+def check_rdrop_flags(rdrop_alpha: float, rdrop_passes: int, rdrop_impl: str, label_smoothing: float) -> None:
+    """Refuse values of the flags that no training can have.
+
+    Raises:
+        UserError: alpha is negative or not finite, there are fewer than 2 passes, the label smoothing is no share, or
+            Triton is asked for without a CUDA device.
+    """
+    if not (math.isfinite(rdrop_alpha) and rdrop_alpha >= 0):
+        raise UserError(f"--rdrop-alpha is {rdrop_alpha}; give a finite number >= 0 (the paper uses 5)")
+    if rdrop_passes < 2:
+        raise UserError(f"--rdrop-passes is {rdrop_passes}; give at least 2 (--rdrop-alpha 0 for one plain pass)")
+    if rdrop_alpha > 0 and not 0 <= label_smoothing < 1:
+        raise UserError(f"--label-smoothing is {label_smoothing}; give a number from 0 to below 1, for example 0.1")
+    if rdrop_impl == "triton" and not torch.cuda.is_available():
+        raise UserError("--rdrop-impl triton needs a CUDA device and there is none; use auto or fused")
+
+
 class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCriterion):
     """Label-smoothed cross-entropy of every pass plus alpha times the symmetric KL between the passes.
 
@@ -67,8 +84,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
     ``label_smoothed_cross_entropy`` itself.
 
     Raises:
-        UserError: alpha is negative or not finite, there are fewer than 2 passes, the label smoothing is no share, or
-            Triton is asked for without a CUDA device.
+        UserError: as :func:`check_rdrop_flags`.
     """
 
     def __init__(
@@ -85,14 +101,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         # fairseq takes a negative prefix for none.
         super().__init__(task, sentence_avg, label_smoothing, max(0, ignore_prefix_size), report_accuracy)
         compat.mend_training()
-        if not (math.isfinite(rdrop_alpha) and rdrop_alpha >= 0):
-            raise UserError(f"--rdrop-alpha is {rdrop_alpha}; give a finite number >= 0 (the paper uses 5)")
-        if rdrop_passes < 2:
-            raise UserError(f"--rdrop-passes is {rdrop_passes}; give at least 2 (--rdrop-alpha 0 for one plain pass)")
-        if rdrop_alpha > 0 and not 0 <= label_smoothing < 1:
-            raise UserError(f"--label-smoothing is {label_smoothing}; give a number from 0 to below 1, for example 0.1")
-        if str(rdrop_impl) == "triton" and not torch.cuda.is_available():
-            raise UserError("--rdrop-impl triton needs a CUDA device and there is none; use auto or fused")
+        check_rdrop_flags(rdrop_alpha, rdrop_passes, str(rdrop_impl), label_smoothing)
         self.rdrop_alpha = float(rdrop_alpha)
         self.rdrop_passes = int(rdrop_passes)
         self.rdrop_impl = str(rdrop_impl)

@@ -39,7 +39,9 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Ch
     # Not at the top: this takes seconds, which reading a configuration need not.
     from fairseq import options
 
-    from rdrop_fairseq import criterions, tasks  # noqa: F401 (registers what configurations name)
+    # This registers what configurations name.
+    from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import CRITERION_NAME, check_rdrop_flags
+    from rdrop_fairseq.tasks import rdrop_translation  # noqa: F401
 
     words = [str(data), *words_of(settings)]
     # The first parsers that fairseq makes read the command line of the process.
@@ -67,6 +69,8 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Ch
         if action.nargs == 0 and setting.value is not None:
             raise UserError(f"{setting.place}: {setting.flag} is a switch; leave {setting.value} out")
         _check_value(setting, action.dest)
+    if getattr(values, "criterion", None) == CRITERION_NAME:
+        check_rdrop_flags(values.rdrop_alpha, values.rdrop_passes, values.rdrop_impl, values.label_smoothing)
     return CheckedFlags({setting.flag: actions[setting.flag].dest for setting in settings}, values)
 
 

@@ -99,7 +99,7 @@ def test_mistakes_end_in_one_line(parallel_text, tmp_path):
         stream.write("one more\n")
     assert "81 lines but" in last_error(*arguments)
     shutil.copy(parallel_text / "train.en", data / "train.en")
-    for alpha in ("-3", "nan", "inf"):
+    for alpha in ("-3.5", "nan", "inf"):
         assert f"--rdrop-alpha is {alpha}; give a finite number" in last_error(*arguments, "--rdrop-alpha", alpha)
     message = last_error(*arguments, "--no-such-option", "3")
     assert "--no-such-option is no flag of fairseq-train; leave it out" in message

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.text import last_line
@@ -40,8 +40,13 @@ def program_path(name: str) -> str:
     return path
 
 
-def run_quietly(command: Sequence[str], log: Path) -> None:
+def run_quietly(command: Sequence[str], log: Path, name: Optional[str] = None) -> None:
     """Run a program with all its output in ``log``; it ends with this process.
+
+    Args:
+        command: its words.
+        log: is written anew.
+        name: what messages call it; the first word unless given.
 
     Raises:
         UserError: it failed; the message is its last line.
@@ -51,7 +56,9 @@ def run_quietly(command: Sequence[str], log: Path) -> None:
     with open(log, "wb") as stream:
         status = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT).returncode
     if status != 0:
-        raise UserError(f"{command[0]} failed with status {status}: {last_line(log)}; the whole message is in {log}")
+        raise UserError(
+            f"{name or command[0]} failed with status {status}: {last_line(log)}; the whole message is in {log}"
+        )
 
 
 def end_with_parent() -> None:

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
@@ -15,8 +14,8 @@ import torch
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import write_json, write_text
 from rdrop_fairseq.common.locks import locked_folder
-from rdrop_fairseq.common.processes import ENDING_WITH_PARENT, program_path
-from rdrop_fairseq.common.text import last_line, read_lines
+from rdrop_fairseq.common.processes import run_quietly
+from rdrop_fairseq.common.text import read_lines
 from rdrop_fairseq.compat import load_checkpoint
 from rdrop_fairseq.data.binarised_data import (
     PreparationRecord,
@@ -204,16 +203,7 @@ class Translation:
             UserError: a checkpoint cannot be read or averaged, fairseq-generate failed, or its output is refused.
         """
         self._begin()
-        command = self.generation_command(partial=True)
-        # Ended when this process is killed: it would go on writing into the file that the next one begins.
-        worker = [*ENDING_WITH_PARENT, program_path(command[0]), *command[1:]]
-        with open(self.partial_translations, "wb") as output:
-            status = subprocess.run(worker, stdout=output, stderr=subprocess.STDOUT).returncode
-        if status != 0:
-            raise UserError(
-                f"{command[0]} failed with status {status}: {last_line(self.partial_translations)}; "
-                f"the whole message is in {self.partial_translations}"
-            )
+        run_quietly(self.generation_command(partial=True), self.partial_translations)
         # Before they get their name: what cannot be scored is refused here, with earlier results untouched.
         read_hypotheses(self.partial_translations, len(read_lines(self.reference)))
         self._keep()

@@ -7,22 +7,36 @@ import os
 import pytest
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.locks import lock_folder
+from rdrop_fairseq.common.locks import locked_folder
 
 
 def lock(folder):
-    return lock_folder(folder, "train.sh", "another process trains here; wait for it", "choose another folder")
+    return locked_folder(folder, "train.sh", "another process trains here; wait for it", "choose another folder")
 
 
 def test_one_process_at_a_time(tmp_path):
-    descriptor = lock(tmp_path / "new" / "folder")
-    with pytest.raises(UserError, match="^another process trains here; wait for it$"):
-        lock(tmp_path / "new" / "folder")
-    os.close(descriptor)
-    os.close(lock(tmp_path / "new" / "folder"))
+    folder = tmp_path / "new" / "folder"
+    with lock(folder):
+        with pytest.raises(UserError, match="^another process trains here; wait for it$"):
+            with lock(folder):
+                pass
+        # As another process sees it.
+        with open(folder / ".lock", "a") as stream, pytest.raises(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock(folder):
+        pass
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write to .*file: File exists; free space, or choose another folder"):
-        lock(tmp_path / "file")
+        with lock(tmp_path / "file"):
+            pass
+
+
+def test_an_error_in_the_block_ends_the_lock(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        with lock(tmp_path):
+            raise ZeroDivisionError
+    with lock(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
@@ -33,6 +47,9 @@ def test_a_file_system_that_cannot_lock(tmp_path, monkeypatch, capsys, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    os.close(lock(tmp_path))
+    done = []
+    with lock(tmp_path):
+        done.append("work")
     (line,) = capsys.readouterr().err.splitlines()
     assert f"train.sh: warning: the file system of {tmp_path} cannot lock ({os.strerror(number)})" in line
+    assert done

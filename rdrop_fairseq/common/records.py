@@ -17,16 +17,17 @@ Record = TypeVar("Record")
 _IN_JSON = {str: "a text", int: "a whole number", float: "a finite number", bool: "true or false", dict: "an object"}
 
 
-def read_record(path: PathLike, kind: Type[Record], writer: str) -> Record:
+def read_record(path: PathLike, kind: Type[Record], writer: str, remedy: str = "make it anew") -> Record:
     """A dataclass from a JSON file.
 
-    Entries must have the types of the dataclass' annotations (str, int, float, bool, Optional, Dict[str, ...],
+    Entries must have the types of the dataclass' annotations (str, int, float, bool, Optional, Union, Dict[str, ...],
     Tuple[..., ...], NamedTuple, other dataclasses). Those with a default may be missing; unknown ones are refused.
 
     Args:
         path: the file.
         kind: the dataclass; its ``__post_init__`` may refuse values with a ValueError.
         writer: the program that writes such files, for messages.
+        remedy: what to do about a file that does not fit, for messages.
 
     Raises:
         UserError: the file is missing, no JSON, or does not fit; the message names the entry.
@@ -35,14 +36,18 @@ def read_record(path: PathLike, kind: Type[Record], writer: str) -> Record:
     try:
         return _checked(kind, json.loads(text), "")
     except (ValueError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} is not what {writer} writes ({error}); make it anew") from error
+        raise UserError(f"{path} is not what {writer} writes ({error}); {remedy}") from error
 
 
 def _checked(kind: Any, value: Any, place: str) -> Any:
     """``value``, of JSON, as ``kind``; ``place`` says where in the file it stands."""
     arguments, origin = get_args(kind), get_origin(kind) or kind
-    if origin is Union:  # Optional[...]
-        return None if value is None else _checked(arguments[0], value, place)
+    if origin is Union:
+        choices = [choice for choice in arguments if choice is not type(None)]
+        if value is None and len(choices) < len(arguments):
+            return None
+        exact = next((choice for choice in choices if choice is type(value)), choices[0])
+        return _checked(exact, value, place)
     if origin is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
     if origin in (str, int, bool) and type(value) is origin:

@@ -1,7 +1,6 @@
 """A folder of binarised data: how it was made, whether it can be trained on, and what tells it from another."""
 
 import hashlib
-import json
 import os
 import re
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Dict, List, Optional, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import write_json
+from rdrop_fairseq.common.records import read_record
 
 RECORD_NAME = "preparation.json"
 MODEL_NAME = "sentencepiece.model"
@@ -37,20 +37,9 @@ class PreparationRecord:
     versions: Dict[str, str]
 
     def __post_init__(self) -> None:
-        texts = (self.recipe, self.source_language, self.target_language, self.test_set)
-        switches = (self.moses_no_dash_splits, self.moses_no_escape, self.lowercase)
-        is_valid = (
-            all(isinstance(text, str) for text in texts)
-            and self.tokenizer in (None, "moses")
-            and all(isinstance(switch, bool) for switch in switches)
-            and _is_count(self.vocabulary_size)
-            and isinstance(self.sentences, dict)
-            and all(_is_count(count) for count in self.sentences.values())
-            and isinstance(self.versions, dict)
-            and all(isinstance(version, str) for version in self.versions.values())
-        )
-        if not is_valid:
-            raise ValueError("not what a preparation writes")
+        """Raises a ValueError for what no preparation writes."""
+        if self.tokenizer not in (None, "moses"):
+            raise ValueError(f"tokenizer is {self.tokenizer!r}")
 
     def text_flags(self, folder: Path) -> List[str]:
         """Flags for fairseq-generate to give, and fairseq-interactive to take, raw text; ``folder`` has the data."""
@@ -69,12 +58,9 @@ def read_preparation(folder: Path) -> Optional[PreparationRecord]:
         UserError: the file is damaged.
     """
     path = folder / RECORD_NAME
-    try:
-        return PreparationRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged or of another version; run the prepare script again") from error
+    return read_record(path, PreparationRecord, "a prepare script", "run the prepare script again")
 
 
 def write_preparation(record: PreparationRecord, folder: Path) -> None:
@@ -170,7 +156,3 @@ def _language_pairs(folder: Path, split: str = "*") -> List[str]:
     """The language pairs for which the folder has data."""
     names = (re.fullmatch(r"[^.]+\.([^.]+-[^.]+)\.[^.]+\.idx", path.name) for path in folder.glob(f"{split}.*.idx"))
     return sorted({match[1] for match in names if match})
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,39 +1,22 @@
 """A run's folder: which settings it belongs to, what is done in it, and who works in it."""
 
 import contextlib
-import json
-import math
 import shutil
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple, Union
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output, write_json, write_text
 from rdrop_fairseq.common.locks import locked_folder
+from rdrop_fairseq.common.records import read_record
+from rdrop_fairseq.experiments.configuration import VARIANTS
+
+Settings = Dict[str, Union[str, int, None]]
+"""By flag, or in words: what was trained; a switch has None."""
 
 # More of these continues a run; all other settings are part of what a run is.
 LIMITS = ("max_update", "max_epoch", "stop_time_hours")
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value > 0
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_list_of_text(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_table(value: Any) -> bool:
-    """Of scalars: settings, limits, versions."""
-    return isinstance(value, dict) and all(
-        isinstance(entry, (str, int, type(None))) or (isinstance(entry, float) and math.isfinite(entry))
-        for entry in value.values()
-    )
 
 
 @dataclass(frozen=True)
@@ -53,32 +36,28 @@ class RunRecord:
     average: Optional[int]
     """How many of the last checkpoints are averaged, None where ``checkpoint`` is ``"best"``."""
     checkpoint: str
-    generation: List[str]
+    generation: Tuple[str, ...]
     """Flags of fairseq-generate."""
-    command: List[str]
+    command: Tuple[str, ...]
     environment: Dict[str, str]
     versions: Dict[str, str]
     commit: str
     device: str
     limits: Dict[str, float]
     """How long it was to be trained, by the names in ``LIMITS``; 0 stands for no limit."""
-    settings: Dict[str, Any]
+    settings: Settings
     """All that decides what is trained; a run folder belongs to one set of these."""
+
+    def __post_init__(self) -> None:
+        """Raises a ValueError for what no training writes."""
+        if self.variant not in VARIANTS or self.precision not in ("fp32", "fp16", "bf16"):
+            raise ValueError(f"variant is {self.variant!r} and precision {self.precision!r}")
+        if self.checkpoint != ("best" if self.average is None else "average") or self.average == 0:
+            raise ValueError(f"checkpoint is {self.checkpoint!r} and average {self.average}")
 
     @property
     def languages(self) -> Tuple[str, str]:
         return self.source_language, self.target_language
-
-
-_CHECKS: Dict[str, Callable[[Any], bool]] = {
-    **{name: _is_count for name in ("tokens_per_update", "max_tokens", "processes", "update_freq")},
-    **{name: _is_list_of_text for name in ("generation", "command")},
-    **{name: _is_table for name in ("environment", "versions", "limits", "settings")},
-    "variant": lambda value: value in ("rdrop", "baseline"),
-    "precision": lambda value: value in ("fp32", "fp16", "bf16"),
-    "average": lambda value: value is None or _is_count(value),
-    "checkpoint": lambda value: value in ("best", "average"),
-}
 
 
 class RunFolder:
@@ -111,27 +90,9 @@ class RunFolder:
         Raises:
             UserError: it is damaged, or says less than a record has to; the message ends with ``remedy``.
         """
-        try:
-            content = json.loads(self.record.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no JSON"
-            raise UserError(f"cannot read {self.record} ({reason}); {remedy}") from error
-        if not isinstance(content, dict):
-            raise UserError(f"cannot read {self.record} (it holds no record of a run); {remedy}")
-        names = [field.name for field in fields(RunRecord)]
-        missing = [name for name in names if name not in content]
-        if missing:
-            raise UserError(
-                f"{self.record} does not say {', '.join(missing)}: it is damaged or of another version; {remedy}"
-            )
-        for name in names:
-            if not _CHECKS.get(name, _is_text)(content[name]):
-                raise UserError(f"{self.record} is damaged: {name} is {str(content[name])[:60]}; {remedy}")
-        return RunRecord(**{name: content[name] for name in names})
+        return read_record(self.record, RunRecord, "scripts/train.sh", remedy) if self.record.exists() else None
 
-    def check_settings(self, settings: Dict[str, Any]) -> None:
+    def check_settings(self, settings: Settings) -> None:
         """Refuse a folder that holds something else than a run with these settings.
 
         Settings with which nothing was trained yet may change, so that a mistake can be corrected.
@@ -204,7 +165,7 @@ class RunFolder:
             shutil.copyfile(configuration, temporary)
 
 
-def _differences(there: Dict[str, Any], here: Dict[str, Any]) -> List[str]:
+def _differences(there: Settings, here: Settings) -> List[str]:
     names = [*there, *(name for name in here if name not in there)]
     return [
         f"{name} is {_shown(there, name)} there and {_shown(here, name)} here"
@@ -216,7 +177,7 @@ def _differences(there: Dict[str, Any], here: Dict[str, Any]) -> List[str]:
 _ABSENT = object()
 
 
-def _shown(settings: Dict[str, Any], name: str) -> str:
+def _shown(settings: Settings, name: str) -> str:
     if name not in settings:
         return "not given"
     return "given" if settings[name] is None else str(settings[name])

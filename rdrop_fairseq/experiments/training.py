@@ -6,7 +6,7 @@ import importlib.util
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.common.errors import UserError
@@ -18,7 +18,7 @@ from rdrop_fairseq.experiments.fairseq_parsers import CheckedFlags, check_flags
 from rdrop_fairseq.experiments.flags import combine, configured_precision, describe, words_of
 from rdrop_fairseq.experiments.placement import Placement, derive_update_freq
 from rdrop_fairseq.experiments.resuming import read_last_checkpoint
-from rdrop_fairseq.experiments.run_folder import LIMITS, RunFolder, RunRecord
+from rdrop_fairseq.experiments.run_folder import LIMITS, RunFolder, RunRecord, Settings
 from rdrop_fairseq.experiments.training_process import TrainingProcess, full_environment
 
 
@@ -38,7 +38,7 @@ class Training:
     update_freq: int
     flags: Tuple[Setting, ...]
     """Those of fairseq-train that are not set here."""
-    settings: Dict[str, Any]
+    settings: Settings
     """All that decides what is trained; a run folder belongs to one set of these."""
     limits: Dict[str, float]
     tensorboard: bool
@@ -94,8 +94,8 @@ class Training:
             precision=self.precision or "fp32",
             average=average,
             checkpoint="best" if average is None else "average",
-            generation=words_of(self.configuration.generation),
-            command=self.command,
+            generation=tuple(words_of(self.configuration.generation)),
+            command=tuple(self.command),
             environment=self.placement.environment,
             versions=package_versions(),
             commit=plugin_state(),
@@ -139,7 +139,7 @@ def plan_training(
     is_made = data.exists() or not (options.dry_run or options.data_to_come)
     if is_made:
         check_binarised_data(data, source, target, _how_to_prepare(configuration, target))
-    settings = {
+    settings: Settings = {
         "variant": variant,
         "languages": f"{source}-{target}",
         **(fingerprint(data, source, target) if is_made else {}),

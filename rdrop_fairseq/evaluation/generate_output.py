@@ -24,8 +24,6 @@ from rdrop_fairseq.common.text import read_lines
 
 # What marks text that is split into sub-words, with the value of --post-process that joins them.
 SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
-# The flags of fairseq-generate that have sub-words joined.
-SUBWORD_JOINING_FLAGS = ("--bpe", "--post-process", "--remove-bpe")
 
 _RECORD = re.compile(r"([STHDP])-(\d{1,12})\t(.*)", re.DOTALL)
 _FINAL = re.compile(r"(?:\| )?Generate \S+ with beam=\d+: ")  # with the bar until fairseq 0.9

@@ -79,7 +79,8 @@ def test_in_tables_and_files(tmp_path, capsys):
     assert report.systems[0].paper_bleu == expected and "case:lc" in report.signatures["BLEU"]
     line = f"tokenised BLEU = {expected.tokenised:.2f}, compound-split BLEU = {expected.compound_split:.2f}"
     assert f"one: {line} (papers' scoring, not comparable with sacreBLEU)" in capsys.readouterr().out
-    assert f"| one | {expected.tokenised:.2f} | {expected.compound_split:.2f} |" in (tmp_path / "s.md").read_text()
+    cells = ["one", f"{expected.tokenised:.2f}", f"{expected.compound_split:.2f}"]
+    assert cells in [re.findall(r"[^|\s]+", line) for line in (tmp_path / "s.md").read_text().splitlines()]
 
 
 def test_a_language_is_needed(tmp_path):

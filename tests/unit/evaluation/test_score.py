@@ -1,5 +1,7 @@
 """Scoring: the same numbers as the sacrebleu command, a deterministic test, and refusals of bad input."""
 
+import collections
+import copy
 import json
 import os
 import random
@@ -8,6 +10,7 @@ import re
 import fairseq_tools
 import pytest
 
+from rdrop_fairseq.common import files
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.data.moses import make_tokenise
 from rdrop_fairseq.evaluation import score, score_report
@@ -113,6 +116,67 @@ def test_equal_systems_do_not_differ(texts, tmp_path):
     assert report.system("copy").bleu.p_value == 1.0 and report.system("copy").chrf.p_value == 1.0
 
 
+@pytest.mark.parametrize("change", [lambda line: f"{line} ", lambda line: line.replace(" ", "  ")])
+def test_a_difference_that_no_metric_sees_is_not_significant(texts, tmp_path, change):
+    lines = (texts / "good").read_text(encoding="utf-8").split("\n")[:-1]
+    blanks = write(tmp_path / "blanks", map(change, lines))
+    assert blanks.read_bytes() != (texts / "good").read_bytes()
+    report = score.score_files(texts / "reference.de", {"good": texts / "good", "blanks": blanks}, resamples=50)
+    good, other = report.systems
+    assert other.bleu.score == good.bleu.score and other.chrf.score == good.chrf.score
+    assert other.bleu.p_value == 1.0 and other.chrf.p_value == 1.0
+
+
+def test_two_systems_without_a_single_match_do_not_differ(texts, tmp_path):
+    systems = {name: write(tmp_path / name, [name * 9] * 120) for name in ("x", "y")}
+    report = score.score_files(texts / "reference.de", systems, resamples=50)
+    assert report.system("y").bleu.score == 0 and report.system("y").bleu.p_value == 1.0
+
+
+def test_each_sentence_is_counted_once(texts, monkeypatch):
+    counted = collections.Counter()
+
+    def counting(metric):
+        original = metric._compute_segment_statistics
+
+        def count(hypothesis, *arguments):
+            counted[type(metric).__name__] += 1
+            return original(hypothesis, *arguments)
+
+        metric._compute_segment_statistics = count
+        return metric
+
+    original = score._metrics
+    monkeypatch.setattr(score, "_metrics", lambda *arguments: [counting(metric) for metric in original(*arguments)])
+    systems = {name: texts / name for name in ("good", "close", "bad")}
+    score.score_files(texts / "reference.de", systems, resamples=5)
+    assert counted == {"BLEU": 3 * 120, "CHRF": 3 * 120}
+
+
+def test_lowercase_is_of_both_metrics_and_both_sides(texts, tmp_path):
+    def cased(name, change):
+        return write(tmp_path / name, change((texts / name).read_text(encoding="utf-8")).split("\n")[:-1])
+
+    upper = cased("reference.de", str.upper), cased("good", str.title)
+    lower = cased("reference.de", str.lower), cased("good", str.lower)
+    ignoring = score.score_files(upper[0], {"good": upper[1]}, resamples=5, lowercase=True)
+    plain = score.score_files(lower[0], {"good": lower[1]}, resamples=5)
+    for metric, name in (("bleu", "BLEU"), ("chrf", "chrF2")):
+        assert getattr(ignoring.systems[0], metric) == getattr(plain.systems[0], metric)
+        assert "case:lc" in ignoring.signatures[name] and "case:lc" not in plain.signatures[name]
+
+
+def test_half_of_the_lines_may_have_a_mark_of_subwords(tmp_path):
+    """A mark that is part of the text, in exactly half of the lines that have text, is no reason to refuse it."""
+    reference = write(tmp_path / "reference", ["a b"] * 5)
+    for mark in ("@@ ", "\u2581"):
+        half = write(tmp_path / "half", [f"a{mark}b", f"a{mark}b", "a b", "a b", ""])
+        assert score.score_files(reference, {"half": half}, resamples=2).sentences == 5
+        more = write(tmp_path / "more", [f"a{mark}b", f"a{mark}b", f"a{mark}b", "a b", ""])
+        with pytest.raises(UserError, match="more is still split into subwords"):
+            score.score_files(reference, {"more": more}, resamples=2)
+
+
 def test_output_of_generate_scores_as_its_plain_text(texts, tmp_path):
     lines = (texts / "good").read_text(encoding="utf-8").split("\n")[:-1]
     records = []
@@ -188,11 +252,121 @@ def test_json_and_markdown(texts, tmp_path, capsys):
     assert f"BLEU|{report.signatures['BLEU']} = " in printed
 
 
-@pytest.mark.parametrize("content", ["[1, 2]", "{}", '{"systems": []}', "no json", '{"systems": [{"name": 1}]}'])
-def test_foreign_json_is_refused(tmp_path, content):
-    (tmp_path / "scores.json").write_text(content, encoding="utf-8")
-    with pytest.raises(UserError, match=r"scores\.json is not what"):
+@pytest.fixture(scope="module")
+def scores(texts, tmp_path_factory):
+    """The JSON of two systems, as Python values."""
+    path = tmp_path_factory.mktemp("scores") / "scores.json"
+    systems = {"baseline": texts / "close", "R-Drop": texts / "bad"}
+    report = score.score_files(
+        texts / "reference.de", systems, target_lang="de", resamples=5, paper_bleu=True, origins={"R-Drop": "made so"}
+    )
+    score_report.write_scores(report, path)
+    assert score_report.read_scores(path) == report
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_entries_that_earlier_versions_did_not_write_may_be_missing(scores, tmp_path):
+    content = copy.deepcopy(scores)
+    for system in content["systems"]:
+        del system["paper_bleu"], system["origin"]
+    files.write_json(tmp_path / "scores.json", content)
+    assert score_report.read_scores(tmp_path / "scores.json").systems[1].origin is None
+
+
+def test_foreign_json_is_refused(tmp_path):
+    path = tmp_path / "scores.json"
+    for content in ("[1, 2]", "{}", '{"systems": []}', "no json", "null", "3", "[" * 100000, '{"seed": ' + "9" * 5000):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(UserError, match=r"scores\.json is not what .*; make it anew") as refusal:
+            score_report.read_scores(path)
+        assert len(str(refusal.value)) < 400 and "\n" not in str(refusal.value)
+    path.write_bytes(b"\xff{}")
+    with pytest.raises(UserError, match=r"scores\.json, line 1: not UTF-8"):
+        score_report.read_scores(path)
+
+
+ODD_VALUES = [None, [], [1], [None], {}, {"a": 1}, "abc", "1", True, 1e999, float("nan"), -3, 0.5, 10**400]
+ABSENT_TOO, TEXT = [None, "abc", "1"], ["abc", "1"]
+
+
+@pytest.mark.parametrize(
+    "place, fitting",
+    [
+        (["reference"], TEXT),
+        (["sentences"], [10**400]),
+        (["target_lang"], ABSENT_TOO),
+        (["baseline"], []),
+        (["resamples"], [10**400]),
+        (["seed"], [-3, 10**400]),
+        (["signatures"], [{}]),
+        (["signatures", "BLEU"], TEXT),
+        (["systems"], []),
+        (["systems", 0], []),
+        (["systems", 1, "name"], TEXT),
+        (["systems", 1, "path"], TEXT),
+        (["systems", 1, "bleu"], []),
+        (["systems", 1, "chrf", "score"], [-3, 0.5]),
+        (["systems", 0, "bleu", "p_value"], [None]),
+        (["systems", 1, "bleu", "p_value"], [0.5]),
+        (["systems", 1, "sacrebleu_lines"], [[]]),
+        (["systems", 1, "paper_bleu"], [None]),
+        (["systems", 1, "paper_bleu", 0], [-3, 0.5]),
+        (["systems", 1, "origin"], ABSENT_TOO),
+    ],
+)
+def test_scores_of_wrong_types_are_refused(scores, tmp_path, place, fitting):
+    """And what is accepted is what tables can be made of."""
+    path = tmp_path / "scores.json"
+    for value in ODD_VALUES:
+        content = copy.deepcopy(scores)
+        inside = content
+        for key in place[:-1]:
+            inside = inside[key]
+        inside[place[-1]] = value
+        path.write_text(json.dumps(content), encoding="utf-8")
+        if any(type(value) is type(fits) and value == fits for fits in fitting):
+            report = score_report.read_scores(path)
+            assert report.reference in score_report.format_table(report)
+            continue
+        with pytest.raises(UserError, match=r"scores\.json is not what .*; make it anew") as refusal:
+            score_report.read_scores(path)
+        assert len(str(refusal.value)) < 400 and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda content: content.update(baseline="other"), r"its baseline 'other' is not one of .*baseline, R-Drop"),
+        (lambda content: content["systems"].append(content["systems"][1]), "two systems named 'R-Drop'"),
+        (lambda content: content["systems"].clear(), "its baseline 'baseline' is not one of its systems .none"),
+        (lambda content: content.pop("seed"), "it lacks seed"),
+        (lambda content: content["systems"][1]["bleu"].pop("mean"), r"it lacks systems\[1\]\.bleu\.mean"),
+        (lambda content: content.update(other=1), "it has an unknown entry other"),
+        (lambda content: content["systems"][1]["bleu"].update(p_value=1.5), "BLEU of 'R-Drop' cannot have .* 1.5"),
+        (lambda content: content["systems"][0]["chrf"].update(p_value=0.5), "chrF2 of 'baseline' cannot have .* 0.5"),
+        (
+            lambda content: content["systems"][1]["chrf"].update(score="9"),
+            r'systems\[1\]\.chrf\.score is "9", not a fi',
+        ),
+        (
+            lambda content: content["systems"][1].update(paper_bleu=[1]),
+            r"systems\[1\]\.paper_bleu is \[1\], not a list",
+        ),
+        (lambda content: content.update(sentences=0), "it has no sentences"),
+    ],
+)
+def test_scores_that_contradict_themselves_are_refused(scores, tmp_path, change, message):
+    content = copy.deepcopy(scores)
+    change(content)
+    files.write_json(tmp_path / "scores.json", content)
+    with pytest.raises(UserError, match=message):
         score_report.read_scores(tmp_path / "scores.json")
+
+
+def test_json_onto_a_device_leaves_the_device(texts):
+    arguments = ["--reference", str(texts / "reference.de"), "--system", f"a={texts / 'good'}", "--resamples", "2"]
+    score.main([*arguments, "--json", os.devnull])
+    assert not os.path.isfile(os.devnull)
 
 
 BAD_FILES = {
@@ -209,7 +383,7 @@ BAD_FILES = {
     "name, message",
     [
         ("short", "short has 1 lines and the reference has 120"),
-        ("latin1", "latin1 is not UTF-8 text .line 1: .*convert it to UTF-8"),
+        ("latin1", "latin1, line 1: not UTF-8 .*convert the file to UTF-8"),
         ("empty", "empty is empty"),
         ("blank", "blank is empty"),
         ("pieces", "pieces is still split into subwords .*--post-process sentencepiece"),
@@ -240,10 +414,14 @@ def test_bad_files_are_refused(texts, tmp_path, name, message):
         (["--system", "good"], "expected NAME=PATH"),
         (["--system", "a|b=good"], "the name 'a|b' must begin"),
         (["--system", "=good"], "the name '' must begin"),
-        (["--system", "a=good", "--seed", "0"], "--seed 0: give a number of at least 1"),
-        (["--system", "a=good", "--resamples", "0"], "--resamples 0"),
-        (["--system", "a=good", "--resamples", "x"], "argument --resamples: invalid int value: 'x'; see python -m"),
-        (["--system", "a=good", "--paper-bleu"], "BLEU on tokens needs the language for its tokeniser; give --target"),
+        (["--system", "a=good", "--seed", "0"], "argument --seed: '0' is not a whole number above 0; see python -m"),
+        (["--system", "a=good", "--resamples", "0"], "argument --resamples: '0' is not a whole number above 0"),
+        (["--system", "a=good", "--resamples", "x"], "argument --resamples: 'x' is not a whole number above 0; see py"),
+        (
+            ["--system", "a=good", "--resamples", "1000000000"],
+            "--resamples 1000000000: give a number from 1 to 10000",
+        ),
+        (["--system", "a=good", "--paper-bleu"], "BLEU on tokens needs the language of the tokens; give --target-lang"),
         (["--system", "a=good", "--detokenise"], "--detokenise needs the language of the tokens; give --target-lang"),
         (["--system", "a=good", "--markdown", "reference.de"], "reference.de is read here, or written twice"),
         (["--system", "a=good", "--json", "./good"], "good is read here, or written twice; give --json and --markd"),

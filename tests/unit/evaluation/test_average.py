@@ -98,6 +98,22 @@ def test_parameters_tied_in_the_first_checkpoint_only(tmp_path):
         average.average_checkpoints([first, second])
 
 
+def test_views_of_one_memory_that_differ_in_their_strides_are_not_shared(tmp_path):
+    paths, expected = [], []
+    for seed in range(2):
+        square = torch.randn(3, 3, generator=torch.Generator().manual_seed(seed))
+        views = {"square": square, "transposed": square.t(), "row": square[0], "column": square[:, 0]}
+        paths.append(make_checkpoint(tmp_path / f"{seed}.pt", model=OrderedDict(views)))
+        expected.append(square.double())
+    average.write_average(paths, tmp_path / "averaged.pt")
+    model = compat.load_checkpoint(tmp_path / "averaged.pt")["model"]
+    square = ((expected[0] + expected[1]) / 2).float()
+    wanted = {"square": square, "transposed": square.t(), "row": square[0], "column": square[:, 0]}
+    assert list(model) == list(wanted)
+    for name, tensor in wanted.items():
+        assert torch.equal(model[name], tensor), name
+
+
 def test_the_newest_gives_everything_else_and_no_optimizer_state(tmp_path):
     paths = [make_checkpoint(tmp_path / f"{seed}.pt", seed) for seed in range(3)]
     state = average.average_checkpoints(paths)
@@ -127,9 +143,24 @@ def change_number(model):
     model["decoder.layers.0.bias"] = torch.full((7,), float("nan"))
 
 
+def change_layout(model):
+    model["decoder.layers.0.bias"] = torch.zeros(7).to_sparse()
+
+
+def change_object(model):
+    model["decoder.layers.0.bias"] = [1.0, 2.0]
+
+
+def remove_all(model):
+    model.clear()
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
+        (change_layout, r"second\.pt: decoder\.layers\.0\.bias is no tensor of numbers but torch\.sparse_coo"),
+        (change_object, r"second\.pt: decoder\.layers\.0\.bias is no tensor of numbers but list"),
+        (remove_all, r"second\.pt has no parameters"),
         (change_name, r"second\.pt has the parameter|first\.pt has the parameter decoder\.layers\.0\.bias"),
         (change_shape, r"decoder\.layers\.0\.bias is float32 \[8\] in .*second\.pt but float32 \[7\]"),
         (change_type, r"decoder\.layers\.0\.bias is float16 \[7\] in .*second\.pt but float32 \[7\]"),
@@ -148,6 +179,29 @@ def test_checkpoints_of_different_models_are_refused(tmp_path, change, message):
         average.main(["--inputs", str(first), str(second), "--output", str(output)])
     assert output.read_bytes() == b"an older result"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["averaged.pt", "first.pt", "second.pt"]
+
+
+def test_a_checkpoint_without_a_model_is_refused(tmp_path):
+    torch.save({"model": None}, tmp_path / "0.pt")
+    with pytest.raises(UserError, match=r"0\.pt has no parameters; give checkpoints that fairseq-train wrote"):
+        average.write_average([tmp_path / "0.pt"], tmp_path / "averaged.pt")
+
+
+def test_a_checkpoint_counts_once(tmp_path):
+    first = make_checkpoint(tmp_path / "first.pt")
+    (tmp_path / "link.pt").symlink_to(first)
+    for twice in ([first, first], [tmp_path / "link.pt", first]):
+        with pytest.raises(UserError, match=r"\.pt is given twice; average different checkpoints"):
+            average.write_average(twice, tmp_path / "averaged.pt")
+    assert not (tmp_path / "averaged.pt").exists()
+
+
+@pytest.mark.skipif(not hasattr(torch, "float8_e4m3fn"), reason="this torch has no such type")
+def test_types_without_arithmetic_are_averaged_as_others(tmp_path):
+    models = [{"weight": torch.tensor(values).to(torch.float8_e4m3fn)} for values in ([1.0, 4.0], [3.0, 4.0])]
+    paths = [make_checkpoint(tmp_path / f"{number}.pt", model=model) for number, model in enumerate(models)]
+    weight = average.average_checkpoints(paths)["model"]["weight"]
+    assert weight.dtype == torch.float8_e4m3fn and weight.float().tolist() == [2.0, 4.0]
 
 
 def test_damaged_checkpoint_is_refused(tmp_path):
@@ -218,7 +272,9 @@ def test_best_by_two_metrics_is_refused(tmp_path):
         (["--num-epoch-checkpoints", "5"], "--num-epoch-checkpoints 5, but .* has 4 such"),
         (["--num-epoch-checkpoints", "3", "--checkpoint-upper-bound", "2"], "has 2 such .* up to epoch 2"),
         (["--num-best-checkpoints", "1"], "--num-best-checkpoints 1, but .* has 0 such"),
-        (["--num-update-checkpoints", "0"], "at least 1"),
+        (["--num-update-checkpoints", "0"], "argument --num-update-checkpoints: '0' is not a whole number above 0"),
+        (["--num-epoch-checkpoints", "x"], "argument --num-epoch-checkpoints: 'x' is not a whole number above 0; see"),
+        (["--num-epoch-checkpoints", "1", "--num-best-checkpoints", "1"], "not allowed with argument"),
         (["--num-best-checkpoints", "1", "--checkpoint-upper-bound", "2"], "for epochs or updates"),
         (["--checkpoint-upper-bound", "2"], "needs --num-epoch-checkpoints"),
         ([], "is a folder; say which checkpoints"),

@@ -1,14 +1,15 @@
 """The report: its figures are those of the logs and the scores, and its sentences say no more."""
 
 import json
+import pathlib
 import platform
-import subprocess
+import re
 
 import pytest
 
 import rdrop_fairseq
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.evaluation import environment, report, score, score_report
+from rdrop_fairseq.evaluation import plots, report, score, score_report
 
 REFERENCE = [f"Satz {number} steht hier am Ende der Liste ." for number in range(60)]
 
@@ -89,9 +90,9 @@ def test_commands_environment_and_figures(experiment):
     for image in ("valid_nll.png", "kl.png"):
         assert f"]({image})" in text and (experiment / "report" / image).is_file()
     assert "valid_bleu.png" not in text and not (experiment / "report" / "valid_bleu.png").exists()
-    assert f"| Python | {platform.python_version()} |" in text
+    assert re.search(rf"(?m)^\| Python +\| {re.escape(platform.python_version())} ", text)
     for package in ("torch", "fairseq", "sacrebleu", "sentencepiece", "CPU", "cores", "GPU"):
-        assert f"| {package} | " in text
+        assert re.search(rf"(?m)^\| {package} +\| \S", text)
     assert f"rdrop_fairseq {rdrop_fairseq.__version__}" in text
 
 
@@ -164,7 +165,8 @@ def test_training_alone(experiment, capsys):
     report.main(arguments)
     assert capsys.readouterr().out == f"wrote {experiment / 'alone' / 'report.md'}\n"
     text = (experiment / "alone" / "report.md").read_text(encoding="utf-8")
-    assert "| only |  |  |  |  | 2.500 | 1000 | 1500 | 2 min 30 s |" in text
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.split("\n")]
+    assert ["only", "", "", "", "", "2.500", "1000", "1500", "2 min 30 s"] in rows
     assert "p =" not in text and "signature" not in text
 
 
@@ -192,29 +194,68 @@ def test_bad_input_leaves_the_older_report(experiment, monkeypatch, arguments, m
     assert [(path.name, path.read_text()) for path in (experiment / "report").iterdir()] == [("report.md", "older")]
 
 
-def test_plugin_state_in_and_out_of_a_checkout(tmp_path, monkeypatch):
-    package = tmp_path / "rdrop_fairseq"
-    package.mkdir()
-    (package / "__init__.py").write_text("", encoding="utf-8")
-    monkeypatch.setattr(rdrop_fairseq, "__file__", str(package / "__init__.py"))
-    version = f"rdrop_fairseq {rdrop_fairseq.__version__}"
-    assert environment.plugin_state() == version
+@pytest.mark.parametrize("failing", ["drawing", "text", "writing", "folder"])
+def test_a_failure_leaves_the_whole_older_report(experiment, monkeypatch, failing):
+    make(experiment)
+    folder = experiment / "report"
+    (folder / "valid_bleu.png").write_bytes(b"of an earlier report, and of none of these runs")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write_run(experiment / "changed", [9.0, 8.0])
 
-    def git(*arguments):
-        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-        done = subprocess.run(
-            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True, text=True
+    def fail(*arguments, **options):
+        raise KeyboardInterrupt
+
+    expected = KeyboardInterrupt
+    if failing == "drawing":
+        original = plots._draw
+        monkeypatch.setattr(
+            plots, "_draw", lambda curve, points: fail() if "kl" in curve.name else original(curve, points)
         )
-        return done.stdout.strip()
+    elif failing == "text":
+        monkeypatch.setattr(report, "format_report", fail)
+    elif failing == "writing":  # of the last of the files
+        original_write = pathlib.Path.write_bytes
+        monkeypatch.setattr(
+            pathlib.Path,
+            "write_bytes",
+            lambda path, content: fail() if "kl.png" in path.name else original_write(path, content),
+        )
+    else:
+        (folder / "valid_bleu.png").unlink()
+        (folder / "valid_bleu.png").mkdir()
+        before.pop("valid_bleu.png")
+        expected = UserError
+    with pytest.raises(expected):
+        report.write_report({"a": experiment / "changed", "R-Drop": experiment / "rdrop"}, None, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
-    git("init", "--quiet")
-    # Installed inside a checkout of something else: no part of it.
-    (tmp_path / "other").write_text("", encoding="utf-8")
-    git("add", "other")
-    git("commit", "--quiet", "--no-verify", "-m", "first")
-    assert environment.plugin_state() == version
-    git("add", "rdrop_fairseq")
-    git("commit", "--quiet", "--no-verify", "-m", "second")
-    assert environment.plugin_state() == f"{version}, git commit {git('rev-parse', 'HEAD')}"
-    (package / "__init__.py").write_text("changed = True\n", encoding="utf-8")
-    assert environment.plugin_state().endswith("with local changes")
+
+def test_figures_of_an_earlier_report_are_removed(experiment):
+    make(experiment)
+    report.write_report({"baseline": experiment / "baseline"}, None, experiment / "report")
+    assert sorted(path.name for path in (experiment / "report").iterdir()) == ["report.md", "valid_nll.png"]
+
+
+def test_a_reference_that_has_grown_since_is_refused(experiment):
+    write_lines(experiment / "reference.de", [*REFERENCE, "Noch ein Satz ."])
+    with pytest.raises(UserError, match="reference.de has 61 lines and the test set 60; score the systems again"):
+        make(experiment)
+
+
+def test_a_system_may_be_called_as_a_side_of_the_test_set(experiment):
+    systems = {"source": experiment / "baseline.txt", "reference": experiment / "rdrop.txt"}
+    score_report.write_scores(
+        score.score_files(experiment / "reference.de", systems, resamples=2), experiment / "scores.json"
+    )
+    text = make(experiment, source=experiment / "source.en")
+    sample = text[text.index("Sentence 2:") : text.index("Sentence 3:")]
+    assert sample.count("source     ") == 2 and sample.count("reference  ") == 2
+
+
+def test_a_log_of_odd_numbers_gives_a_report(experiment):
+    path = experiment / "baseline" / "train.log"
+    text = path.read_text(encoding="utf-8")
+    for value in ("inf", "nan", "1e308"):
+        for key in ("num_updates", "wall", "valid_nll_loss"):
+            path.write_text(re.sub(rf'"{key}": "[^"]+"', f'"{key}": "{value}"', text), encoding="utf-8")
+            assert "## Results" in make(experiment)

@@ -11,8 +11,12 @@ from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED
 from rdrop_fairseq.evaluation.score_report import format_table
 from rdrop_fairseq.experiments.comparison import ScoringOptions, compare
 from rdrop_fairseq.experiments.configuration import find_configuration
-from rdrop_fairseq.experiments.flags import training_settings
-from rdrop_fairseq.experiments.options import add_node_options, add_training_options, check_training_options
+from rdrop_fairseq.experiments.options import (
+    add_node_options,
+    add_training_options,
+    check_training_options,
+    training_settings,
+)
 from rdrop_fairseq.experiments.training import plan_training, train
 from rdrop_fairseq.experiments.translation import Translation, TranslationOptions
 

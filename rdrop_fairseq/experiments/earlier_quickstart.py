@@ -6,7 +6,7 @@ from typing import List, Sequence, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.data.binarised_data import fingerprint
-from rdrop_fairseq.experiments.flags import words_of
+from rdrop_fairseq.experiments.options import words_of
 from rdrop_fairseq.experiments.training import Training
 
 _OWN_OPTIONS = ("--data", "--source-lang", "--target-lang", "--test-set", "--vocab-size", "--run-dir")

@@ -11,7 +11,7 @@ from rdrop_fairseq.data.prepare import Preparation
 from rdrop_fairseq.evaluation.score_report import ScoreReport
 from rdrop_fairseq.experiments.comparison import ScoringOptions, compare
 from rdrop_fairseq.experiments.configuration import Configuration, Setting
-from rdrop_fairseq.experiments.flags import for_variant
+from rdrop_fairseq.experiments.options import for_variant
 from rdrop_fairseq.experiments.training import Training, plan_training, train
 from rdrop_fairseq.experiments.translation import Translation, TranslationOptions
 

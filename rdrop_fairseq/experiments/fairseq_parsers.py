@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import PathLike
 from rdrop_fairseq.experiments.configuration import Setting, closest
-from rdrop_fairseq.experiments.flags import is_refused, words_of
+from rdrop_fairseq.experiments.options import is_refused, words_of
 
 # How argparse begins a complaint about one option, all of whose names it gives.
 _COMPLAINT = re.compile(r"argument (?P<flags>\S+): (?P<reason>.*)", re.DOTALL)

@@ -1,9 +1,89 @@
-"""The engine's own options, as far as several scripts share them; those of fairseq are in :mod:`.flags`."""
+"""Which option belongs to which step: our own, fairseq-train's, fairseq-generate's, R-Drop's alone, and no step's."""
 
 import argparse
+from typing import Collection, Dict, List, Optional, Sequence
 
 from rdrop_fairseq.common.command_line import positive_number, whole_number
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.experiments.configuration import Configuration, Setting, is_flag
+
+COMMAND_LINE = "command line"
+PRECISIONS = {"fp16": "--fp16", "bf16": "--bf16"}
+
+# Flags of fairseq-train that the engine sets itself, and what to do in their place.
+_SET_FOR_TRAINING = {
+    "--save-dir": "--run-dir chooses the folder",
+    "--update-freq": "it follows from --tokens-per-update; change --max-tokens or the number of GPUs",
+    "--batch-size": "the global batch is counted in tokens; give --max-tokens",
+    "--max-sentences": "the global batch is counted in tokens; give --max-tokens",
+    "--user-dir": "it is this plugin; to load another beside it call fairseq-train with a folder that imports both",
+    "--restore-file": "a run resumes from its own last checkpoint; start from another model with --finetune-from-model",
+    "--tensorboard-logdir": "give --tensorboard",
+    "--log-file": "the log is train.log in the run folder",
+    "--log-format": "the log is read again for progress and curves",
+    "--device-id": "give --gpus",
+    "--local_rank": "give --gpus",
+    "--nprocs-per-node": "give --gpus",
+}
+_DISTRIBUTED = "--distributed-"  # and what else begins so
+_INSTEAD_OF_DISTRIBUTED = "give --gpus, or --cpu --processes, or --nnodes and what belongs to it"
+# These stand in a configuration, but on a command line only in another form.
+_SET_BY_CONFIGURATION = {
+    "--task": "the configuration has that of each variant",
+    "--criterion": "the configuration has that of each variant",
+}
+# These are options of the engine, and no flags for the sections of a training.
+_SET_BY_OPTION = {
+    "--max-tokens": "put it into the section batch",
+    "--source-lang": "put it into the section data",
+    "--target-lang": "put it into the section data",
+    "--cpu": "give it on the command line",
+}
+_OF_THE_RUN = "is known from the run; leave it out"
+_OF_SYSTEMS = "is for translations from elsewhere; give them with --system NAME=FILE, and no RUN"
+_WHOLE_TEST_SET = "would leave out translations, but every sentence of the test set is scored; leave it out"
+# Flags of fairseq-generate that are no option beside a RUN, and why.
+_REFUSED_IN_GENERATION = {
+    "--path": "is set by the script; give --checkpoint FILE",
+    "--results-path": "is set by the script; the results are in RUN/evaluation",
+    "--gen-subset": "is set by the script, which translates the test set; use fairseq-generate for others",
+    "--score-reference": "scores the reference in place of translations; leave it out",
+    "--quiet": _WHOLE_TEST_SET,
+    "--required-batch-size-multiple": _WHOLE_TEST_SET,
+    "--skip-invalid-size-inputs-valid-test": _WHOLE_TEST_SET,
+    "--num-shards": _WHOLE_TEST_SET,
+    "--shard-id": _WHOLE_TEST_SET,
+    "--task": _OF_THE_RUN,
+    "--user-dir": _OF_THE_RUN,
+    "--source-lang": _OF_THE_RUN,
+    "--target-lang": _OF_THE_RUN,
+    "--system": _OF_SYSTEMS,
+    "--test-set": _OF_SYSTEMS,
+    "--lowercase": _OF_SYSTEMS,
+    "--detokenise": _OF_SYSTEMS,
+    "--json": "is for translations from elsewhere; the scores of a run are in RUN/evaluation/scores.json",
+    "--markdown": "is for translations from elsewhere; the scores of a run are in RUN/evaluation/scores.md",
+}
+# Flags of the task translation that say how a model reads text, in training and in generation alike.
+_OF_THE_TASK = (
+    "--left-pad-source",
+    "--left-pad-target",
+    "--max-source-positions",
+    "--max-target-positions",
+    "--truncate-source",
+    "--required-seq-len-multiple",
+    "--dataset-impl",
+)
+_JOINS_SUBWORDS = ("--bpe", "--post-process", "--remove-bpe")
+_BEST_METRIC, _MAXIMISE = "--best-checkpoint-metric", "--maximize-best-checkpoint-metric"
+_RDROP = "--rdrop-"
+# By their names in fairseq: they change nothing of what is trained, or only how long.
+_WITHOUT_INFLUENCE = {
+    "max_update", "max_epoch", "stop_time_hours", "log_interval", "num_workers", "data_buffer_size", "save_interval",
+    "save_interval_updates", "keep_interval_updates", "keep_last_epochs", "keep_best_checkpoints",
+    "no_epoch_checkpoints", "validate_interval", "validate_interval_updates", "empty_cache_freq", "ddp_backend",
+    "bucket_cap_mb", "all_gather_list_size", "wandb_project", "fp16", "bf16",
+}  # fmt: skip
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
@@ -53,3 +133,138 @@ def check_training_options(options: argparse.Namespace) -> None:
             raise UserError(f"{flag} is for several nodes; give --nnodes as well")
     if options.node_rank is not None and options.node_rank >= nodes:
         raise UserError(f"--node-rank is {options.node_rank}; give 0 to {nodes - 1} with --nnodes {nodes}")
+
+
+def settings_of_words(words: Sequence[str]) -> List[Setting]:
+    """The options of a fairseq command on a command line.
+
+    Raises:
+        UserError: a word is no option, and belongs to none.
+    """
+    settings: List[Setting] = []
+    for word in words:
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            if not is_flag(flag):
+                raise UserError(f"{word} is no option; write --option VALUE, long options only")
+            settings.append(Setting(flag, value if equals else None, COMMAND_LINE))
+        elif settings and settings[-1].value is None:
+            settings[-1] = Setting(settings[-1].flag, word, COMMAND_LINE)
+        else:
+            raise UserError(f"{word} belongs to no option; write --option VALUE, long options only")
+    return settings
+
+
+def words_of(settings: Sequence[Setting]) -> List[str]:
+    """The same as the words of a command line."""
+    return [word for setting in settings for word in setting.words]
+
+
+def training_settings(words: Sequence[str]) -> List[Setting]:
+    """The options of fairseq-train on a command line.
+
+    Raises:
+        UserError: as :func:`settings_of_words`; or one is set by the engine.
+    """
+    settings = settings_of_words(words)
+    for setting in settings:
+        _refuse(setting, {**_SET_FOR_TRAINING, **_SET_BY_CONFIGURATION})
+    return settings
+
+
+def generation_settings(words: Sequence[str]) -> List[Setting]:
+    """The options of fairseq-generate on a command line.
+
+    Raises:
+        UserError: as :func:`settings_of_words`; or one is known from the run, or would leave sentences out.
+    """
+    settings = settings_of_words(words)
+    for setting in settings:
+        if setting.flag in _REFUSED_IN_GENERATION:
+            raise UserError(f"{setting.flag} {_REFUSED_IN_GENERATION[setting.flag]}")
+    return settings
+
+
+def is_refused(flag: str, command: str) -> bool:
+    """Whether a flag of ``"fairseq-train"`` or ``"fairseq-generate"`` is refused on a command line of ours."""
+    if command == "fairseq-generate":
+        return flag in _REFUSED_IN_GENERATION
+    return flag in _SET_FOR_TRAINING or flag in _SET_BY_CONFIGURATION or flag.startswith(_DISTRIBUTED)
+
+
+def for_variant(settings: Sequence[Setting], variant: str) -> List[Setting]:
+    """The settings for one of two trainings: those of R-Drop are not for the baseline."""
+    return [setting for setting in settings if variant == "rdrop" or not setting.flag.startswith(_RDROP)]
+
+
+def combine(
+    configuration: Configuration, variant: str, command_line: Sequence[Setting], precision: Optional[str]
+) -> List[Setting]:
+    """The flags of fairseq-train that describe the training, each once: those of the command line win.
+
+    Args:
+        configuration: the experiment.
+        variant: ``"rdrop"`` or ``"baseline"``.
+        command_line: what was given there; --arch replaces the whole section model, and another
+            --best-checkpoint-metric is minimised unless --maximize-best-checkpoint-metric comes with it.
+        precision: ``"fp16"``, ``"bf16"``, or None for float32, in place of the configuration's.
+
+    Raises:
+        UserError: the configuration has flags that the engine sets, or a baseline was given options of R-Drop.
+    """
+    given = {setting.flag for setting in command_line}
+    for flag in given:
+        if variant == "baseline" and flag.startswith(_RDROP):
+            raise UserError(f"{flag} is an option of R-Drop, which a baseline has not; leave it or --baseline out")
+    configured = configuration.training(variant, with_model="--arch" not in given)
+    for setting in configured:
+        _refuse(setting, {**_SET_FOR_TRAINING, **_SET_BY_OPTION})
+    settings: Dict[str, Setting] = {}
+    for setting in (*configured, *command_line):
+        settings.pop(setting.flag, None)
+        settings[setting.flag] = setting
+    metrics = {setting.value for setting in configured if setting.flag == _BEST_METRIC}
+    if _BEST_METRIC in given and settings[_BEST_METRIC].value not in metrics and _MAXIMISE not in given:
+        # The switch belongs to the configuration's metric, and fairseq has no flag to take it back.
+        settings.pop(_MAXIMISE, None)
+    for flag in PRECISIONS.values():
+        settings.pop(flag, None)
+    if precision is not None:
+        settings[PRECISIONS[precision]] = Setting(PRECISIONS[precision], None, COMMAND_LINE)
+    return list(settings.values())
+
+
+def configured_precision(configuration: Configuration, variant: str) -> Optional[str]:
+    """The number format that the configuration asks for on GPUs, None for float32."""
+    flags = {setting.flag for setting in configuration.training(variant)}
+    return next((name for name, flag in PRECISIONS.items() if flag in flags), None)
+
+
+def describe(settings: Sequence[Setting], destinations: Dict[str, str]) -> Dict[str, Optional[str]]:
+    """The flags with an influence on what is trained, with their values, to compare runs by.
+
+    Args:
+        settings: flags of fairseq-train.
+        destinations: for each flag the name under which fairseq keeps its value.
+    """
+    return {setting.flag: setting.value for setting in settings if destinations[setting.flag] not in _WITHOUT_INFLUENCE}
+
+
+def task_words(trained_with: Dict[str, Optional[str]]) -> List[str]:
+    """What fairseq-generate has to be told again of a training, of what :func:`describe` noted of it."""
+    settings = [Setting(flag, trained_with[flag], COMMAND_LINE) for flag in _OF_THE_TASK if flag in trained_with]
+    return words_of(settings)
+
+
+def joins_subwords(flags: Collection[str]) -> bool:
+    """Whether with these flags fairseq-generate gives whole words."""
+    return any(flag in flags for flag in _JOINS_SUBWORDS)
+
+
+def _refuse(setting: Setting, remedies: Dict[str, str]) -> None:
+    remedy = remedies.get(setting.flag)
+    if remedy is None and setting.flag.startswith(_DISTRIBUTED):
+        remedy = _INSTEAD_OF_DISTRIBUTED
+    if remedy is not None:
+        place = "" if setting.place == COMMAND_LINE else f"{setting.place}: "
+        raise UserError(f"{place}{setting.flag} is set by the script; {remedy}")

@@ -18,8 +18,7 @@ from rdrop_fairseq.experiments import earlier_quickstart
 from rdrop_fairseq.experiments.comparison import ScoringOptions
 from rdrop_fairseq.experiments.configuration import REPOSITORY, find_configuration
 from rdrop_fairseq.experiments.experiment import ORDER, Experiment
-from rdrop_fairseq.experiments.flags import training_settings
-from rdrop_fairseq.experiments.options import add_training_options, check_training_options
+from rdrop_fairseq.experiments.options import add_training_options, check_training_options, training_settings
 from rdrop_fairseq.experiments.translation import TranslationOptions
 
 SCRIPT = "scripts/quickstart.sh"

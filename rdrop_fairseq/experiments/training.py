@@ -15,7 +15,7 @@ from rdrop_fairseq.data.binarised_data import check_binarised_data, check_path, 
 from rdrop_fairseq.experiments import placement as placements
 from rdrop_fairseq.experiments.configuration import PACKAGE, REPOSITORY, Configuration, Setting
 from rdrop_fairseq.experiments.fairseq_parsers import CheckedFlags, check_flags
-from rdrop_fairseq.experiments.flags import combine, configured_precision, describe, words_of
+from rdrop_fairseq.experiments.options import combine, configured_precision, describe, words_of
 from rdrop_fairseq.experiments.placement import Placement, derive_update_freq
 from rdrop_fairseq.experiments.resuming import read_last_checkpoint
 from rdrop_fairseq.experiments.run_folder import LIMITS, RunFolder, RunRecord, Settings

@@ -29,7 +29,7 @@ from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import SUBWORD_MARKS, read_generate_output, read_hypotheses
 from rdrop_fairseq.experiments.configuration import PACKAGE
 from rdrop_fairseq.experiments.fairseq_parsers import check_flags
-from rdrop_fairseq.experiments.flags import generation_settings, joins_subwords, settings_of_words, task_words
+from rdrop_fairseq.experiments.options import generation_settings, joins_subwords, settings_of_words, task_words
 from rdrop_fairseq.experiments.resuming import LastCheckpoint
 from rdrop_fairseq.experiments.run_folder import RunFolder
 

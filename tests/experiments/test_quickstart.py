@@ -9,7 +9,7 @@ import fairseq_tools
 import pytest
 
 from rdrop_fairseq.experiments.configuration import find_configuration
-from rdrop_fairseq.experiments.flags import words_of
+from rdrop_fairseq.experiments.options import words_of
 from rdrop_fairseq.experiments.quickstart import quickstart_parser
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "scripts" / "quickstart.sh"

@@ -213,7 +213,10 @@ class _FusedLinearLoss(torch.autograd.Function):
         token_factors = grad_loss if grad_loss.dim() else None
         if gradients is None:
             needs = ctx.needs_input_grad[:3]
-            _, gradients = _run_features(*ctx.saved_tensors, needs, *ctx.settings, token_factors=token_factors)
+            features, weight, bias, target, kept = ctx.saved_tensors
+            _, gradients = _run_features(
+                features, weight, bias, target, kept, needs, *ctx.settings, token_factors=token_factors
+            )
         if token_factors is None:
             gradients = [None if gradient is None else gradient.mul_(grad_loss) for gradient in gradients]
         gradients = [None if g is None else g.to(dtype) for g, dtype in zip(gradients, ctx.dtypes)]

@@ -3,7 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
 from fairseq.criterions import register_criterion
@@ -13,8 +13,9 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
 from fairseq.tasks.translation import TranslationTask
-from torch import Tensor, nn
+from torch import Tensor
 
 from rdrop_fairseq import compat
 from rdrop_fairseq.batching import PASSES_KEY, concatenate_passes
@@ -50,7 +51,7 @@ class LabelSmoothedCrossEntropyWithRDropConfig(LabelSmoothedCrossEntropyCriterio
         default=2,
         metadata={"help": "how often each sample goes through the model under different dropout, at least 2"},
     )
-    rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = field(
+    rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = field(  # type: ignore[valid-type]  # the type is made by fairseq
         default="auto",
         metadata={
             "help": "implementation of the loss: fused (closed-form gradient, in chunks of tokens), triton (the same "
@@ -89,7 +90,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
 
     def __init__(
         self,
-        task,
+        task: FairseqTask,
         sentence_avg: bool,
         label_smoothing: float,
         ignore_prefix_size: int = 0,
@@ -115,7 +116,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         return self.rdrop_passes if self.rdrop_alpha > 0 else 1
 
     def forward(
-        self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True, net_output: Any = None
+        self, model: Any, sample: Dict[str, Any], reduce: bool = True, net_output: Any = None
     ) -> Tuple[Tensor, Any, Dict[str, Any]]:
         """The loss, its denominator and the values to log, as every fairseq criterion returns them.
 
@@ -156,7 +157,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         return result.loss, sample_size, logging_output
 
     def _rdrop_loss(
-        self, model: nn.Module, sample: Dict[str, Any], passes: int, reduce: bool, net_output: Any
+        self, model: Any, sample: Dict[str, Any], passes: int, reduce: bool, net_output: Any
     ) -> RDropLossOutput:
         """Run the model and the loss on the concatenated sample."""
         prefix = self.ignore_prefix_size
@@ -218,7 +219,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             )
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs) -> None:
+    def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
         """Aggregate the logging outputs of the workers; all figures per target token of one copy, in bits."""
         super().reduce_metrics(logging_outputs)
         if any("rdrop_kl_loss" in log for log in logging_outputs):

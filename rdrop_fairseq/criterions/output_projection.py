@@ -24,8 +24,8 @@ def plain_output_projection(model: nn.Module) -> Optional[nn.Linear]:
     if not _wrapper_leaves_parameters_alone(model):
         return None
     module = _unwrap(model)
-    decoder = getattr(module, "decoder", None)
-    projection = getattr(decoder, "output_projection", None)
+    decoder: Any = getattr(module, "decoder", None)
+    projection: Any = getattr(decoder, "output_projection", None)
     stock = (
         isinstance(module, TransformerModelBase)
         and isinstance(decoder, TransformerDecoderBase)

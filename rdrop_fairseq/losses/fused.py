@@ -9,6 +9,8 @@ again. What happens within a chunk is in :mod:`rdrop_fairseq.losses.closed_form`
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -40,8 +42,8 @@ def fused_rdrop_loss(
 ) -> RDropLossOutput:
     """The loss from logits (passes*N, V) and target (N,); half precision is computed in float32."""
     kept = non_pad_indices(target, objective.ignore_index, num_tokens)
-    (logits,) = _without_graph(logits)
-    return RDropLossOutput(*_FusedLoss.apply(logits, target, kept, objective, reduction, use_triton))
+    rows = _without_graph(logits)
+    return RDropLossOutput(*_FusedLoss.apply(*rows, target, kept, objective, reduction, use_triton))
 
 
 def fused_linear_rdrop_loss(
@@ -56,10 +58,8 @@ def fused_linear_rdrop_loss(
 ) -> RDropLossOutput:
     """The loss from features (passes*N, D), the output projection (V, D) and its bias (V,) or None."""
     kept = non_pad_indices(target, objective.ignore_index, num_tokens)
-    features, weight, bias = _without_graph(features, weight, bias)
-    return RDropLossOutput(
-        *_FusedLinearLoss.apply(features, weight, bias, target, kept, objective, reduction, use_triton)
-    )
+    inputs = _without_graph(features, weight, bias)
+    return RDropLossOutput(*_FusedLinearLoss.apply(*inputs, target, kept, objective, reduction, use_triton))
 
 
 def _without_graph(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -126,7 +126,15 @@ class _FusedLoss(torch.autograd.Function):
     """From logits; the gradient is one tensor like the logits."""
 
     @staticmethod
-    def forward(ctx, logits, target, kept, objective, reduction, use_triton):
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        target: Tensor,
+        kept: Tensor,
+        objective: Objective,
+        reduction: str,
+        use_triton: bool,
+    ) -> tuple[Tensor, ...]:
         ctx.settings = (objective, use_triton)
         ctx.save_for_backward(logits, target, kept)
         totals, ctx.gradient = _run_logits(logits, target, kept, objective, ctx.needs_input_grad[0], use_triton)
@@ -136,12 +144,12 @@ class _FusedLoss(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx, grad_loss, *_):
+    def backward(ctx: Any, grad_loss: Tensor, *unused: Any) -> tuple[Tensor | None, ...]:
         _refuse_second_derivatives()
         gradient, ctx.gradient = ctx.gradient, None
-        _, target, _ = saved = ctx.saved_tensors
+        logits, target, kept = ctx.saved_tensors
         if gradient is None:
-            _, gradient = _run_logits(*saved, ctx.settings[0], True, ctx.settings[1])
+            _, gradient = _run_logits(logits, target, kept, ctx.settings[0], True, ctx.settings[1])
         if grad_loss.dim():
             # One factor per token (N,), the same for every pass, whatever it is at padding.
             grad_loss = grad_loss.masked_fill(target.eq(ctx.settings[0].ignore_index), 0.0).view(1, -1, 1)
@@ -165,7 +173,7 @@ def _run_logits(
         chunk = by_pass.transpose(0, 1)[rows].to(wide).contiguous()
         results = totals.rows[:, start : start + size]
         _loss_of_chunk(chunk, target[rows], objective, results, needs_gradient, use_triton)
-        if needs_gradient:
+        if gradient is not None:
             gradient.index_copy_(1, rows, chunk.transpose(0, 1))
     return totals, gradient
 
@@ -174,7 +182,17 @@ class _FusedLinearLoss(torch.autograd.Function):
     """From features and the output projection; the logits exist only a chunk at a time."""
 
     @staticmethod
-    def forward(ctx, features, weight, bias, target, kept, objective, reduction, use_triton):
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        kept: Tensor,
+        objective: Objective,
+        reduction: str,
+        use_triton: bool,
+    ) -> tuple[Tensor, ...]:
         tensors = (features, weight, bias, target, kept)
         ctx.settings = (objective, use_triton, autocast_dtype(features))
         ctx.save_for_backward(*tensors)
@@ -189,13 +207,16 @@ class _FusedLinearLoss(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx, grad_loss, *_):
+    def backward(ctx: Any, grad_loss: Tensor, *unused: Any) -> tuple[Tensor | None, ...]:
         _refuse_second_derivatives()
         gradients, ctx.gradients = ctx.gradients, None
         token_factors = grad_loss if grad_loss.dim() else None
         if gradients is None:
             needs = ctx.needs_input_grad[:3]
-            _, gradients = _run_features(*ctx.saved_tensors, needs, *ctx.settings, token_factors)
+            features, weight, bias, target, kept = ctx.saved_tensors
+            _, gradients = _run_features(
+                features, weight, bias, target, kept, needs, *ctx.settings, token_factors=token_factors
+            )
         if token_factors is None:
             gradients = [None if gradient is None else gradient.mul_(grad_loss) for gradient in gradients]
         gradients = [None if g is None else g.to(dtype) for g, dtype in zip(gradients, ctx.dtypes)]
@@ -233,7 +254,7 @@ def _run_features(
     # Sums over the chunks in the wide dtype.
     grad_features = by_pass.new_zeros(by_pass.shape, dtype=wide) if needs_features else None
     grad_weight = torch.zeros_like(weight, dtype=wide) if needs_weight else None
-    grad_bias = torch.zeros_like(bias, dtype=wide) if needs_bias else None
+    grad_bias = weight.new_zeros(weight.size(0), dtype=wide) if needs_bias else None
     totals = _Totals(target, kept, wide)
     size = min(kept.size(0), chunk_size(passes, weight.size(0), features.device))
     # One piece of memory for all chunks: two of them at a time would double the peak.
@@ -256,14 +277,14 @@ def _run_features(
                 divisor = fitting_scale(grad_logits.abs().max())
                 grad_logits.mul_(divisor)
             grad_logits = grad_logits.to(product_dtype)
-            if needs_features:
+            if grad_features is not None:
                 part = wide_product(grad_logits, weight.to(product_dtype)).view(-1, passes, features.size(1))
                 if divisor is not None:
                     part.div_(divisor)
                 grad_features.index_copy_(1, rows, part.transpose(0, 1))
-            if needs_weight:
+            if grad_weight is not None:
                 add_product(grad_weight, grad_logits.t(), inputs.to(product_dtype), divisor)
-            if needs_bias:
+            if grad_bias is not None:
                 part = grad_logits.sum(0, dtype=wide)
                 grad_bias.add_(part if divisor is None else part.div_(divisor))
     return totals, [None if grad_features is None else grad_features.flatten(0, 1), grad_weight, grad_bias]

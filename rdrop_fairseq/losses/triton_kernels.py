@@ -65,10 +65,11 @@ def _kernel(function: Callable) -> Any:
 
 
 # The passes are the first dimension of every tile, padded to a power of two: ROWS >= PASSES. ``row`` numbers them.
+# What runs on the device has no types of Python; Triton would take annotations for its own.
 
 
 @_jit
-def _pass_differences(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr):
+def _pass_differences(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr):  # type: ignore[no-untyped-def]
     """sum_j (values_i - values_j), over all the passes j or, for the forward KL, over j > i."""
     if PASSES == 2:
         difference = tl.sum(tl.where(row == 0, values, -values), axis=0, keep_dims=True)
@@ -89,7 +90,7 @@ def _pass_differences(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr
 
 
 @_jit
-def _sum_of_passes(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr):
+def _sum_of_passes(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr):  # type: ignore[no-untyped-def]
     """sum_j values_j, over all the passes j or, for the forward KL, over j < i."""
     if SYMMETRIC:
         return tl.sum(values, axis=0, keep_dims=True)
@@ -102,7 +103,7 @@ def _sum_of_passes(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr):
 
 
 @_jit
-def _add_tile(
+def _add_tile(  # type: ignore[no-untyped-def]
     pointers, inside, row, row_2d, shift, maximum, normaliser, expectation, excess,
     MASKED: tl.constexpr, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr, SMOOTHING: tl.constexpr,
     BANNED: tl.constexpr,
@@ -145,7 +146,7 @@ def _add_tile(
 # errors are relative to the differences, however large the logits themselves. Running maxima that rise by r_i add
 # sum_j (r_j - r_i) to every D_i so far, and multiply the sums s and E by exp(-r_i).
 @_kernel
-def _statistics_kernel(
+def _statistics_kernel(  # type: ignore[no-untyped-def]
     logits, target, results, statistics, pass_stride, token_stride, vocabulary_size, results_stride,
     nll_weight, smooth_weight, kl_weight,
     PASSES: tl.constexpr, ROWS: tl.constexpr, CE_PASSES: tl.constexpr, SYMMETRIC: tl.constexpr,
@@ -235,7 +236,7 @@ def _statistics_kernel(
 # sum runs over all passes; for the forward KL c = alpha/(m-1), k_i = i, counted from 0, and the sum runs over j < i.
 # The differences of the normalisers would add the same to D_i and to E_i. All is multiplied by the scale, if any.
 @_kernel
-def _gradient_kernel(
+def _gradient_kernel(  # type: ignore[no-untyped-def]
     logits, target, statistics, scale_pointer, pass_stride, token_stride, vocabulary_size,
     nll_weight, smooth_weight, kl_scale,
     PASSES: tl.constexpr, ROWS: tl.constexpr, CE_PASSES: tl.constexpr, SYMMETRIC: tl.constexpr,

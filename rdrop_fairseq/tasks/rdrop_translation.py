@@ -2,11 +2,15 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Dict, Optional, Tuple
 
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import Dictionary
+from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
 
 from rdrop_fairseq import compat
 from rdrop_fairseq.batching import concatenate_passes
@@ -29,14 +33,14 @@ class RDropTranslationConfig(TranslationConfig):
 class RDropTranslationTask(TranslationTask):
     """Translation with R-Drop: validation and generation are exactly those of ``translation``."""
 
-    def __init__(self, cfg: RDropTranslationConfig, src_dict, tgt_dict) -> None:
+    def __init__(self, cfg: RDropTranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         compat.mend_training()
-        self._criterion = None
+        self._criterion: Optional[FairseqCriterion] = None
         self._plain_training_said = False
 
     @classmethod
-    def setup_task(cls, cfg: RDropTranslationConfig, **kwargs):
+    def setup_task(cls, cfg: RDropTranslationConfig, **kwargs: Any) -> "RDropTranslationTask":
         """Load the dictionaries.
 
         Raises:
@@ -51,18 +55,18 @@ class RDropTranslationTask(TranslationTask):
                 "for these two languages"
             ) from error
 
-    def build_criterion(self, cfg, *args, **kwargs):
+    def build_criterion(self, cfg: DictConfig, *args: Any, **kwargs: Any) -> FairseqCriterion:
         """Build the criterion, and remember it so that training can be refused before it starts.
 
         The flags of R-Drop, which fairseq-validate takes from the checkpoint, do not stand in the way of another
         criterion.
         """
         if cfg._name not in (CRITERION_NAME, HYDRA_CRITERION_NAME):
-            cfg = OmegaConf.masked_copy(cfg, [key for key in cfg if not key.startswith("rdrop_")])
+            cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if not str(key).startswith("rdrop_")])
         self._criterion = super().build_criterion(cfg, *args, **kwargs)
         return self._criterion
 
-    def load_dataset(self, split: str, *args, **kwargs) -> None:
+    def load_dataset(self, split: str, *args: Any, **kwargs: Any) -> None:
         """Load a split of the data.
 
         Raises:
@@ -77,7 +81,7 @@ class RDropTranslationTask(TranslationTask):
                 "one with --train-subset, --valid-subset or --gen-subset"
             ) from error
 
-    def begin_epoch(self, epoch: int, model) -> None:
+    def begin_epoch(self, epoch: int, model: nn.Module) -> None:
         """Called before each training epoch: refuse a criterion that knows nothing of R-Drop.
 
         Raises:
@@ -88,8 +92,15 @@ class RDropTranslationTask(TranslationTask):
         super().begin_epoch(epoch, model)
 
     def train_step(
-        self, sample: dict, model, criterion, optimizer, update_num: int, ignore_grad: bool = False, **kwargs: Any
-    ):
+        self,
+        sample: Dict[str, Any],
+        model: nn.Module,
+        criterion: FairseqCriterion,
+        optimizer: FairseqOptimizer,
+        update_num: int,
+        ignore_grad: bool = False,
+        **kwargs: Any,
+    ) -> Tuple[Tensor, Any, Dict[str, Any]]:
         """One forward and backward pass over the sample concatenated with itself; ``sample`` is not changed.
 
         Raises:
@@ -105,7 +116,7 @@ class RDropTranslationTask(TranslationTask):
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
 
     @staticmethod
-    def _require_rdrop(criterion) -> None:
+    def _require_rdrop(criterion: FairseqCriterion) -> None:
         # A criterion with parameters arrives inside DistributedDataParallel; ours has none.
         if not isinstance(criterion, LabelSmoothedCrossEntropyWithRDropCriterion):
             raise UserError(

@@ -33,7 +33,7 @@ use_environment() {
     [[ -n $(read_setup_state key) && -x $environment_python ]] \
         || fail "no environment is set up for $repository_root; run $repository_root/scripts/setup.sh"
     # Programs lie beside the interpreter in a virtual or conda environment, but not in every container.
-    export PATH=${environment_python%/*}:$(read_setup_state programs):$PATH
+    PATH=${environment_python%/*}:$(read_setup_state programs):$PATH
     # A file in the working directory must not take the place of a module (Python 3.11 and newer).
     export PYTHONSAFEPATH=1
 }

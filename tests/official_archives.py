@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from rdrop_fairseq.data.iwslt import TEST_SETS
+from rdrop_fairseq.data.recipes import IWSLT14_TEST_SETS
 
 WORDS = {
     "en": "the house is green and old but my sister's dog doesn't like it , said Mr. Smith well-known".split(),
@@ -89,7 +89,7 @@ def iwslt14_de_en(folder: Path) -> Path:
         lines = ["<url>http://www.ted.com/x</url>", "<keywords>talks</keywords>", "<talkid>1</talkid>"]
         lines += [f"<title>{language} title</title>", f"<description>TED Talk {language} .</description>"]
         members[f"de-en/train.tags.de-en.{language}"] = text(lines + sentences(language, 90, 1))
-        for number, name in enumerate(TEST_SETS):
+        for number, name in enumerate(IWSLT14_TEST_SETS):
             segments = [
                 f'<seg id="{index}"> {line.replace(chr(39), chr(0x2019))} </seg>'
                 for index, line in enumerate(sentences(language, 3, 10 + number), start=1)
@@ -172,6 +172,8 @@ class Server:
                     return
                 self.send_response(206 if start else 200)
                 self.send_header("Content-Length", str(len(content) - start))
+                if start:
+                    self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
                 self.end_headers()
                 body = content[start:]
                 if server.cut_after is not None:

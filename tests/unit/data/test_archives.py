@@ -1,16 +1,14 @@
 """Downloads that are cut off and continued, and archives that are not what they should be."""
 
-import errno
 import hashlib
-import http.client
 import os
-import ssl
+import shutil
 
 import pytest
 from official_archives import Server
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.data import archives, download
+from rdrop_fairseq.data import archives
 from rdrop_fairseq.data.archives import Archive
 
 CONTENT = os.urandom(1000) * 300
@@ -19,7 +17,8 @@ SIZE, SHA256 = len(CONTENT), hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture(params=[True, False], ids=["ranges", "no ranges"])
 def server(request, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "SECONDS_TO_WAIT", (0,))
+    monkeypatch.setattr(archives, "SECONDS_TO_WAIT", (0, 0, 0))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "a.tgz").write_bytes(CONTENT)
     server = Server(tmp_path / "served", ranges=request.param)
@@ -43,23 +42,56 @@ def test_a_connection_that_ends_is_continued(server, tmp_path):
     server.cut_after = 12345
     path = archives.obtain([archive(server)], tmp_path / "archives", None)
     assert path.read_bytes() == CONTENT
-    assert server.requests == [("/a.tgz", None), ("/a.tgz", "bytes=12345-")]
+    again = [] if server.ranges else [("/a.tgz", None)]
+    assert server.requests == [("/a.tgz", None), ("/a.tgz", "bytes=12345-"), *again]
 
 
-@pytest.mark.parametrize("error", [ssl.SSLError("bad record"), OSError(errno.EHOSTUNREACH, "No route to host")])
-def test_an_error_of_the_network_is_none_of_the_disk(server, tmp_path, monkeypatch, error):
-    """Whatever reading from the server raises: it is tried again, from where it was."""
-    read = http.client.HTTPResponse.read
-    failures = [error]
+def put_before_curl(folder, monkeypatch, script):
+    """Have a shell script run in the place of curl; it knows the real one as $curl, and which call it is as $call."""
+    folder.mkdir()
+    known = f"echo x >> '{folder}/calls'\ncall=$(wc -l < '{folder}/calls')\ncurl='{shutil.which('curl')}'\n"
+    (folder / "curl").write_text(f"#!/bin/sh\n{known}{script}")
+    (folder / "curl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
-    def read_or_fail(response, *arguments):
-        if failures and response.status == 200:
-            raise failures.pop()
-        return read(response, *arguments)
 
-    monkeypatch.setattr(http.client.HTTPResponse, "read", read_or_fail)
+@pytest.mark.parametrize("status", [6, 7, 28, 35, 56])
+def test_an_error_of_the_network_is_none_of_the_disk(server, tmp_path, monkeypatch, status):
+    """No such host, no route, time-out, TLS, a reset connection: it is tried again, from where it was."""
+    script = f'[ "$call" -eq 1 ] || exec "$curl" "$@"\n"$curl" "$@"\nexit {status}\n'
+    put_before_curl(tmp_path / "programs", monkeypatch, script)
+    server.cut_after = 12345
     path = archives.obtain([archive(server)], tmp_path / "archives", None)
-    assert path.read_bytes() == CONTENT and len(server.requests) == 2 and not failures
+    assert path.read_bytes() == CONTENT and len(server.requests) >= 2
+
+
+def test_a_network_that_never_works(server, tmp_path, monkeypatch):
+    put_before_curl(tmp_path / "programs", monkeypatch, "echo 'curl: (6) no such host: x' >&2; exit 6\n")
+    with pytest.raises(UserError, match="cannot download a.tgz: .*no such host: x; the same command continues"):
+        archives.obtain([archive(server)], tmp_path / "archives", None)
+    assert (tmp_path / "programs" / "calls").read_text() == "x\n" * 4
+
+
+def test_without_curl(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="no program curl.*install it, or .*--raw-dir"):
+        archives.obtain([archive(server)], tmp_path / "archives", None)
+
+
+def test_a_disk_that_cannot_be_written(server, tmp_path):
+    (tmp_path / "archives" / "a.tgz.partial").mkdir(parents=True)
+    with pytest.raises(UserError, match="cannot write .*a.tgz.partial; free space or choose another folder"):
+        archives.obtain([archive(server)], tmp_path / "archives", None)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write .*a.tgz.partial"):
+        archives.obtain([archive(server)], tmp_path / "file", None)
+
+
+def test_a_server_that_is_busy_for_a_while(server, tmp_path, monkeypatch):
+    put_before_curl(
+        tmp_path / "programs", monkeypatch, '[ "$call" -gt 2 ] || { printf 429; exit 22; }\nexec "$curl" "$@"\n'
+    )
+    assert archives.obtain([archive(server)], tmp_path / "archives", None).read_bytes() == CONTENT
 
 
 def test_a_later_command_continues(server, tmp_path):
@@ -67,7 +99,17 @@ def test_a_later_command_continues(server, tmp_path):
     partial.parent.mkdir()
     partial.write_bytes(CONTENT[:100])
     assert archives.obtain([archive(server)], partial.parent, None).read_bytes() == CONTENT
-    assert server.requests == [("/a.tgz", "bytes=100-")] and not partial.exists()
+    # A server without ranges is asked for the whole.
+    again = [] if server.ranges else [("/a.tgz", None)]
+    assert server.requests == [("/a.tgz", "bytes=100-"), *again] and not partial.exists()
+
+
+def test_more_was_received_than_there_is(server, tmp_path):
+    """Of another edition, say: it cannot be continued."""
+    partial = tmp_path / "archives" / "a.tgz.partial"
+    partial.parent.mkdir()
+    partial.write_bytes(CONTENT + b"more")
+    assert archives.obtain([archive(server)], partial.parent, None).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("size", [SIZE, None], ids=["size known", "size unknown"])
@@ -88,7 +130,7 @@ def test_a_server_that_fails(server, tmp_path):
     server.status = 503
     with pytest.raises(UserError, match="503"):
         archives.obtain([archive(server)], folder, None)
-    assert len(server.requests) == 1 + download.ATTEMPTS
+    assert len(server.requests) == 1 + 4
     server.status = None
     assert archives.obtain([archive(server)], folder, None).read_bytes() == CONTENT
 
@@ -148,8 +190,23 @@ def test_noted_sums_that_are_damaged(server, tmp_path, damage):
 
 
 def test_too_little_disk(tmp_path):
-    with pytest.raises(UserError, match=r"needs 1,000,000\.0 GB .* free; free space or choose another folder"):
-        archives.check_space(tmp_path / "not" / "there", 10**15, "it")
+    with pytest.raises(UserError, match=r"needs 1,000,000\.0 GB .* free; free space or choose another folder with --x"):
+        archives.check_space(tmp_path / "not" / "there", 10**15, "it", "--x")
+
+
+def test_little_space_is_told_in_megabytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+    with pytest.raises(UserError, match="it needs 2.0 MB and .* has 1.0 MB free"):
+        archives.check_space(tmp_path, 2 * 10**6, "it")
+
+
+def test_sums_in_capital_letters(server, tmp_path):
+    """As some programs write them; in the table and in the noted sums."""
+    (tmp_path / "table").write_text(f"part {SIZE} {SHA256.upper()} http://{server.address}/a.tgz\n")
+    known = archives.read_table(tmp_path / "table").parts["part"]
+    path = archives.obtain(known, tmp_path / "archives", None)
+    (path.parent / archives.SUMS).write_text(f"{SHA256.upper()}  a.tgz\n")
+    assert archives.obtain([archive(server, sha256=None)], path.parent, None) == path
 
 
 @pytest.mark.parametrize(
@@ -165,9 +222,10 @@ def test_a_table_that_is_none(tmp_path, line):
 
 def test_the_tables_of_the_recipes():
     """Every part of every recipe is in its table, and no table has a part that nobody asks for."""
-    from rdrop_fairseq.data.corpora import CORPORA, TABLES
+    from rdrop_fairseq.data.raw_text import TABLES
+    from rdrop_fairseq.data.recipes import RECIPES
 
-    for name, corpus in CORPORA.items():
+    for name, recipe in RECIPES.items():
         table = archives.read_table(TABLES / f"{name}.txt")
-        files = [file for files in corpus.files.values() for file in files]
-        assert set(table.parts) == {file.part.format(language) for file in files for language in corpus.languages}
+        files = [file for files in recipe.corpus.files.values() for file in files]
+        assert set(table.parts) == {file.part.format(language) for file in files for language in recipe.languages}

@@ -8,8 +8,10 @@ import pytest
 from official_archives import RECIPES, newstests, sentences, text
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.data import corpora
+from rdrop_fairseq.data import raw_text
 from rdrop_fairseq.data.archives import read_table
+from rdrop_fairseq.data.raw_text import RawText
+from rdrop_fairseq.data.recipes import RECIPES as DATA_RECIPES
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def raw(tmp_path):
 
 
 def extract(name, raw, tmp_path, **options):
-    text_of = corpora.RawText(name, tmp_path / "archives", raw, **options)
+    text_of = RawText(DATA_RECIPES[name], tmp_path / "archives", raw, **options)
     text_of.get()
     text_of.extract(tmp_path / "text")
     return {path.name: path.read_text().splitlines() for path in (tmp_path / "text").iterdir()}
@@ -97,13 +99,13 @@ def test_text_of_the_user_needs_space_as_well(raw, tmp_path, monkeypatch):
     table = official_archives.wmt14_en_de(raw)
     newstests(raw, "de")
     needed = []
-    monkeypatch.setattr(corpora, "check_space", lambda folder, size, what: needed.append(size))
-    corpora.RawText("wmt14_en_de", tmp_path / "archives", raw, table=table).get()
-    corpora.RawText("wmt14_en_de", tmp_path / "archives", raw, prefixes=["newstest2013"]).get()
+    monkeypatch.setattr(raw_text, "check_space", lambda folder, size, what, option: needed.append(size))
+    RawText(DATA_RECIPES["wmt14_en_de"], tmp_path / "archives", raw, table=table).get()
+    RawText(DATA_RECIPES["wmt14_en_de"], tmp_path / "archives", raw, prefixes=["newstest2013"]).get()
     (raw / "newstest2013.en").unlink()
     size = sum((raw / f"newstest20{name}").stat().st_size for name in ("13.de", "14.de", "14.en"))
     (raw / "newstest2013.en").write_bytes(b"x" * 10**6)
-    corpora.RawText("wmt14_en_de", tmp_path / "archives", raw, prefixes=["newstest2013"]).get()
+    RawText(DATA_RECIPES["wmt14_en_de"], tmp_path / "archives", raw, prefixes=["newstest2013"]).get()
     assert needed[0] == 130 * 1600 and needed[2] >= 6 * (10**6 + size) > needed[1] > 0
 
 
@@ -136,16 +138,16 @@ def test_lines_without_text_count(raw, tmp_path):
     assert len(train) == 130 and train[10] == ""
 
 
-def test_another_edition_of_a_test_set(raw, tmp_path, caplog, monkeypatch):
+def test_another_edition_of_a_test_set(raw, tmp_path, monkeypatch):
     """It is used, as it may be wanted, with a warning: its scores are no published ones."""
     table = official_archives.wmt14_en_de(raw)
     newstests(raw, "de")
-    edition = corpora.CORPORA["wmt14_en_de"].test_sets
+    edition = DATA_RECIPES["wmt14_en_de"].corpus.test_sets
     monkeypatch.setitem(edition, "valid", edition["valid"]._replace(sentences=10))
-    with caplog.at_level("WARNING"):
-        extract("wmt14_en_de", raw, tmp_path, table=table)
-    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
-        "test has 12 sentences and wmt14/full has 3,003"
+    said = []
+    extract("wmt14_en_de", raw, tmp_path, table=table, report=said.append)
+    assert [line.split(";")[0] for line in said if "warning" in line] == [
+        "warning: test has 12 sentences and wmt14/full has 3,003"
     ]
 
 
@@ -190,16 +192,17 @@ def test_the_right_archive_after_a_damaged_one(raw, tmp_path):
     assert len(extract("iwslt14_de_en", raw, tmp_path, table=table)["train.de"]) == 92
     (raw / "de-en.tgz").write_bytes(whole[:-1] + b"x")
     with pytest.raises(UserError, match="it has SHA-256"):
-        corpora.RawText("iwslt14_de_en", tmp_path / "archives", raw, table=table).check()
+        RawText(DATA_RECIPES["iwslt14_de_en"], tmp_path / "archives", raw, table=table).check()
 
 
-def test_mistakes(raw, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="unknown corpus wmt14_en_xx; give one of wmt14_en_de"):
-        corpora.RawText("wmt14_en_xx", tmp_path)
+def test_mistakes(raw, tmp_path):
+    recipe = DATA_RECIPES["wmt14_en_de"]
     with pytest.raises(UserError, match="no folder"):
-        corpora.RawText("wmt14_en_de", tmp_path, tmp_path / "absent")
+        RawText(recipe, tmp_path, tmp_path / "absent")
     with pytest.raises(UserError, match="--raw-dir"):
-        corpora.RawText("wmt14_en_de", tmp_path, prefixes=["mine"])
+        RawText(recipe, tmp_path, prefixes=["mine"])
+    with pytest.raises(UserError, match="no mine.en in .*--corpus takes the name of two files there"):
+        RawText(recipe, tmp_path, raw, prefixes=["mine"]).check_chosen_files()
 
 
 def test_test_sets_of_sacrebleu(raw, tmp_path, monkeypatch):
@@ -220,4 +223,4 @@ def test_test_sets_of_sacrebleu(raw, tmp_path, monkeypatch):
         files_of_test_set("wmt14/full", "en", "de")
     assert "--raw-dir" not in str(error.value), "not every command that asks for a test set has that option"
     with pytest.raises(UserError, match="or give newstest2014.en and newstest2014.de in a folder with --raw-dir"):
-        corpora.RawText("wmt14_en_de", tmp_path / "archives", raw, prefixes=["x"])._test_set("test")
+        RawText(DATA_RECIPES["wmt14_en_de"], tmp_path / "archives", raw, prefixes=["x"])._test_set("test")

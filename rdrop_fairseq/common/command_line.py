@@ -16,11 +16,11 @@ _NAME = re.compile(r"[^\W_][\w .,+()-]*")
 
 
 def quiet_libraries() -> None:
-    """Keep the messages of sacreBLEU and matplotlib below warnings off the terminal.
+    """Keep messages of other libraries below warnings off the terminal.
 
     Importing fairseq turns on those of every library; warnings (about tokenised text, say) stay visible.
     """
-    for library in ("sacrebleu", "matplotlib", "PIL"):
+    for library in ("sacrebleu", "matplotlib", "PIL", "filelock"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 

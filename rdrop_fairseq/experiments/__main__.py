@@ -72,7 +72,6 @@ def evaluate_command(words: Sequence[str]) -> int:
         raise UserError("--average and --checkpoint exclude each other; give one")
     if options.checkpoint is not None and len(options.run) > 1:
         raise UserError("--checkpoint belongs to one run; give one RUN")
-    quiet_libraries()
     translation = TranslationOptions(options.average, options.checkpoint, options.data, options.reference, options.cpu)
     runs = [Translation(path, translation, generation) for path in options.run]
     print(format_table(compare(runs, ScoringOptions(options.resamples, options.seed), "evaluate.sh", options.output)))
@@ -110,6 +109,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] not in COMMANDS:
         raise UserError(f"give one of {', '.join(COMMANDS)}; scripts/train.sh --help and its like say what they take")
+    quiet_libraries()
     return COMMANDS[words[0]](words[1:])
 
 

@@ -101,7 +101,7 @@ class Translation:
 
     def _choose(self, folder: Path, options: TranslationOptions) -> List[Path]:
         """The checkpoints to average, or the one to translate with."""
-        count = options.average or (self.record.average if self.record.checkpoint == "average" else None)
+        count = options.average or self.record.average
         if options.checkpoint is None and count:
             self.averages = True
             # Those after so many updates, where there are any, are equally far apart whatever the size of an epoch.

@@ -48,7 +48,10 @@ def test_from_text_to_report(finished):
     assert "--rdrop-alpha 2.5" in report and "valid_nll.png" in report
     for name in ("valid_nll.png", "valid_bleu.png", "kl.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
-    commands = {name: (folder / name / "command.txt").read_text() for name in ("baseline", "rdrop")}
+    # The command that was typed, and the training that it started.
+    lines = {name: (folder / name / "command.txt").read_text().splitlines() for name in ("baseline", "rdrop")}
+    assert all(typed.startswith("scripts/quickstart.sh --data ") for typed, _ in lines.values())
+    commands = {name: command for name, (_, command) in lines.items()}
     assert "rdrop-alpha" not in commands["baseline"]
     assert "--criterion label_smoothed_cross_entropy " in commands["baseline"]
     # One model, given on the command line in the place of that of the configuration.

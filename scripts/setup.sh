@@ -43,10 +43,10 @@ key() { { cat "$pins" "$repository_root/pyproject.toml" "$0"; echo "$interpreter
 note() { printf '%s\n' "mode=$mode" "venv=$venv" "torch=$torch" "python=$interpreter" "$@" >"$setup_folder/environment"; }
 step() { # step MESSAGE COMMAND...: the output of the command goes to the log
     log "$1" && "${@:2}" >>"$log_file" 2>&1 </dev/null && return
+    [[ ! -f $mark ]] || echo "$folder" >"$mark" # what fails by itself leaves nothing half installed
     fail "$1 failed: $(grep -ai error "$log_file" | tail -n 1); see $log_file, the network and 'pip config list'"
 }
 pip_install() { PATH=${interpreter%/*}:$PATH "$interpreter" -m pip install --constraint "$constraints" "$@"; }
-
 mkdir -p "$setup_folder" && exec 9>>"$setup_folder/lock" # two at once would mix their packages
 ! command -v flock >/dev/null || flock -n 9 || { log "waiting for another setup.sh to finish" && flock 9; } || true
 export PIP_NO_INPUT=1 PIP_PROGRESS_BAR=off PYTHONSAFEPATH=1 && unset CUDA_HOME # or fairseq is compiled for CUDA too
@@ -54,15 +54,15 @@ if [[ $mode == venv ]]; then
     unset PYTHONHOME PYTHONPATH && export PIP_USER=0 # what is set for other environments must not reach this one
     [[ -z $venv || $venv == /* ]] || venv=$PWD/$venv
     interpreter=${venv:-$repository_root/.venv}/bin/python
+    [[ -z $python ]] || ! runs "$interpreter" "" || [[ $("$python" -V 2>&1) == "$("$interpreter" -V)" ]] \
+        || fail "$interpreter is $("$interpreter" -V), not $python; choose another folder with --venv, or remove it"
 else
     interpreter=$("${python:-python}" -c 'import sys; print(sys.executable)' 2>/dev/null) \
         || fail "${python:-python} does not run; activate the environment or name its interpreter with --python"
 fi
-folder=${interpreter%/bin/*}
+folder=${interpreter%/bin/*} mark=${interpreter%/bin/*}/.rdrop_fairseq
 if [[ $(read_setup_state key) == "$(key)" ]] && runs "$interpreter" "$ours"; then log "$folder is ready" && exit; fi
-
-# A new environment: where there is none, and where one that setup.sh made was left incomplete or was moved since.
-mark=$folder/.rdrop_fairseq # is in every environment that setup.sh made, and names its folder once all is there
+# A new environment: where there is none, and where one of ours, which have the mark, was moved or left half installed.
 : >"$log_file"
 if [[ $mode == venv ]] && { ! runs "$interpreter" "" || [[ -f $mark && ! $(<"$mark") -ef $folder ]]; }; then
     if [[ -n $python ]]; then set -- "$python"; else set -- python3 python python3.12 python3.11 python3.13; fi
@@ -77,11 +77,11 @@ fi
 runs "$interpreter" "import pip" || fail "$interpreter has no pip; install it: $interpreter -m ensurepip"
 if ! runs "$interpreter" "import fairseq"; then
     runs "$interpreter" "$modern" || fail "fairseq-fixed needs Python 3.11, $interpreter is older; choose with --python"
-    headers=$("$interpreter" -c 'import sysconfig; print(sysconfig.get_path("include"))') 
-    [[ $headers == *3.12* ]] || ${CXX:-c++} -I"$headers" -include Python.h -E -x c++ /dev/null &>>"$log_file" \
-        || fail "fairseq is compiled, and ${CXX:-c++} fails; install g++ and python3-dev, or name a compiler with CXX"
+    headers=$("$interpreter" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    [[ $headers == *python3.12* ]] || ${CXX:-c++} -I"$headers" -include Python.h -E -x c++ /dev/null &>>"$log_file" \
+        || fail "fairseq has to be compiled and ${CXX:-c++} fails; install g++ and python3-dev, or name yours with CXX"
 fi
-note && [[ ! -f $mark ]] || : >"$mark" # without a key: not complete
+note && [[ ! -f $mark ]] || : >"$mark" # no key and no name of the folder: incomplete
 # Of what is in an existing environment the versions there, else the pins. Another torch chooses its libraries itself.
 { [[ $mode == venv ]] || "$interpreter" -m pip list --format freeze --exclude rdrop_fairseq
   ! runs "$interpreter" "$modern" || cat "$pins"; } | awk -F == -v free="^${torch:+(torch|triton|sympy|(nvidia|cuda)-.*)}\$" '

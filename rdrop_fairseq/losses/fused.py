@@ -214,8 +214,9 @@ class _FusedLinearLoss(torch.autograd.Function):
         if gradients is None:
             needs = ctx.needs_input_grad[:3]
             features, weight, bias, target, kept = ctx.saved_tensors
+            objective, use_triton, input_dtype = ctx.settings
             _, gradients = _run_features(
-                features, weight, bias, target, kept, needs, *ctx.settings, token_factors=token_factors
+                features, weight, bias, target, kept, needs, objective, use_triton, input_dtype, token_factors
             )
         if token_factors is None:
             gradients = [None if gradient is None else gradient.mul_(grad_loss) for gradient in gradients]

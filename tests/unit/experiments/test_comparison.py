@@ -220,9 +220,7 @@ def test_runs_that_cannot_be_evaluated(run, parallel_text, tmp_path):
     with pytest.raises(UserError, match="cannot write to .*evaluation: .*; free space, or evaluate a copy of"):
         score(run, parallel_text)
     (run / "run.json").write_text("{}")
-    with pytest.raises(
-        UserError, match="run.json is not what .*it lacks config.; train again, or score"
-    ):
+    with pytest.raises(UserError, match="run.json is not what .*it lacks config.; train again, or score"):
         score(run, parallel_text)
     with pytest.raises(UserError, match="give a RUN that scripts/train.sh made, or translations with --system"):
         evaluate_command(["--reference", str(parallel_text / "test.de"), "--target-lang", "de"])

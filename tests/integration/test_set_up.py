@@ -74,6 +74,9 @@ def make_environment(folder: Path) -> Path:
 
 def show_installed_packages(site_packages: Path) -> None:
     """Let an environment see all packages of the one that runs the tests, pip too; but not those that are editable."""
+    # A new environment has an older setuptools of its own, which could not be replaced without an index.
+    for path in (*site_packages.glob("setuptools*"), *site_packages.glob("*distutils*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     outer = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site_packages / "outer.pth").write_text("\n".join(outer) + "\n", encoding="utf-8")
 

@@ -127,9 +127,7 @@ def test_marks_are_true(block):
 
 @pytest.fixture(scope="module")
 def miniature(parallel_text, tmp_path_factory):
-    """A repository after the quickstart: ``runs/quickstart`` with data and both runs, and the corpus beside it."""
-    import sentencepiece
-
+    """A repository after the quickstart, which made ``runs/quickstart`` of a tiny corpus, and that corpus beside it."""
     root = tmp_path_factory.mktemp("documents") / "repository"
     for name in ("rdrop_fairseq", "scripts", "configs", "docs", ".setup"):
         if (REPOSITORY / name).exists():
@@ -137,32 +135,17 @@ def miniature(parallel_text, tmp_path_factory):
     activate = root / ".venv" / "bin" / "activate"
     activate.parent.mkdir(parents=True)
     activate.write_text("")  # the environment of the tests is active
-    data = root / "runs" / "quickstart" / "data"
-    (data / "subwords").mkdir(parents=True)
-    model = data / "subwords" / "sentencepiece"
-    texts = [parallel_text / f"train.{language}" for language in ("en", "de")]
-    sentencepiece.SentencePieceTrainer.train(
-        input=",".join(map(str, texts)), model_prefix=str(model), vocab_size=46, model_type="bpe", minloglevel=2
-    )
-    processor = sentencepiece.SentencePieceProcessor(f"{model}.model")
-    for path in parallel_text.iterdir():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        split = "".join(" ".join(processor.encode(line, out_type=str)) + "\n" for line in lines)
-        (data / "subwords" / path.name).write_text(split, encoding="utf-8")
-        shutil.copy(path, root)
-    arguments = [f"--{split}pref={data}/subwords/{split}" for split in ("train", "valid", "test")]
+    # Not by its script, which would set the environment up for this copy of the repository.
     fairseq_tools.run(
-        "fairseq-preprocess", "--source-lang", "en", "--target-lang", "de", "--joined-dictionary", *arguments,
-        "--destdir", data / "bin", "--workers", "1",
+        sys.executable, "-m", "rdrop_fairseq.experiments", "quickstart", "--data", parallel_text, "--vocab-size", "46",
+        "--run-dir", root / "runs" / "quickstart", "--max-epoch", "2", "--num-workers", "0", "--cpu", cwd=REPOSITORY,
     )  # fmt: skip
-    shutil.copy(f"{model}.model", data / "bin")
-    shutil.copy(parallel_text / "test.en", data / "bin" / "source.en")
-    shutil.copy(parallel_text / "test.de", data / "bin" / "reference.de")
-    train = f"scripts/train.sh quickstart --data {data}/bin --run-dir {data.parent}"
-    run_block(root, "bash", f"{train}/baseline --baseline\n{train}/rdrop\n")
     # What else the documents name.
-    shutil.copytree(data / "bin", root / "DATA-BIN")
-    shutil.copytree(data / "bin", root / "data" / "wmt14_en_de" / "bin")
+    data = root / "runs" / "quickstart" / "data" / "bin"
+    shutil.copytree(data, root / "DATA-BIN")
+    shutil.copytree(data, root / "data" / "wmt14_en_de" / "bin")
+    for path in parallel_text.iterdir():
+        shutil.copy(path, root)
     shutil.copy(parallel_text / "test.de", root / "newstest2014.de")
     return root
 

@@ -22,8 +22,4 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
-
-case " $* " in *" --help "* | *" -h "*) usage_of "$0" && exit ;; esac
-"$repository_root/scripts/setup.sh"
-use_environment
-exec python -m rdrop_fairseq.data.prepare wmt14_en_de "$@"
+run_module --set-up rdrop_fairseq.data.prepare wmt14_en_de "$@"

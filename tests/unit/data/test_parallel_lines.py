@@ -96,7 +96,8 @@ sys.argv[0] = "-m"
 from rdrop_fairseq.data.parallel_lines import map_lines
 def make(seconds):
     def function(line):
-        time.sleep(seconds)
+        if seconds:
+            time.sleep(seconds)
         return line
     return function
 map_lines(make, (float(sys.argv[2]),), Path(sys.argv[1]), Path(sys.argv[1] + ".out"), 2)

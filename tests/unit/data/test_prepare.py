@@ -1,9 +1,11 @@
 """One recipe in one folder: what is refused before anything is written, what is noted, and text of every kind."""
 
+import json
 import shutil
 
 import pytest
 import sentencepiece
+from official_archives import newstests, sentences, text
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.data import prepare
@@ -114,6 +116,36 @@ def test_hostile_text(folder, tmp_path):
     for line, original in zip(pieces[80:], HOSTILE):
         assert decode(line) == join_words(original).replace("\u2581", " ").strip()
         assert line.split(" ") == line.split() or not line, "fairseq splits at any white space"
+
+
+def test_hostile_text_in_a_recipe(tmp_path):
+    """Cleaned, and tokenised as Moses does: both sides keep the same pairs, and every line has text."""
+    raw = tmp_path / "r'a w $(x) &"
+    raw.mkdir()
+    newstests(raw, "de")
+    hostile = [line for line in HOSTILE if line.strip()]
+    for language in ("en", "de"):
+        lines = [*sentences(language, 60, 1), *HOSTILE, *(line for line in reversed(hostile))]
+        (raw / f"mine.{language}").write_bytes(text(lines))
+    output = tmp_path / "out"
+    work = Preparation(
+        RECIPES["wmt14_en_de"], output, "test", raw_dir=raw, corpus_prefixes=["mine"], vocabulary_size=150, workers=2
+    )
+    work.run(last_stage="apply")
+    report = json.loads((output / "clean" / "cleaning.json").read_text())
+    # The two without text; words of 20,000 to a line, twice; and each hostile line the second time.
+    assert report["dropped"]["empty"] == 2 and report["dropped"]["too long"] == 2
+    assert report["dropped"]["duplicate"] >= len(hostile) - 1
+    counts = []
+    for language in ("en", "de"):
+        lines = (output / "subwords" / f"train.{language}").read_bytes().decode().split("\n")[:-1]
+        assert all(line and line.split(" ") == line.split() for line in lines)
+        counts.append(len(lines))
+    assert counts == [report["kept"]] * 2
+    (raw / "mine.de").write_bytes(b"fine\n\xff\n")
+    shutil.rmtree(output)
+    with pytest.raises(UserError, match="mine.de, line 2: not UTF-8"):
+        work.run(last_stage="extract")
 
 
 def test_pairs_with_an_empty_side_are_told(folder, tmp_path, capsys):

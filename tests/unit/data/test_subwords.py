@@ -32,7 +32,7 @@ def test_characters_stay_as_they_are(corpus, tmp_path):
 
 
 def test_a_rare_letter_is_known(corpus, tmp_path):
-    """Once in some 23,000 characters: by default SentencePiece covers 99.95 percent, and systems could not produce it."""
+    """Once in 23,000 characters: by default SentencePiece covers 99.95 percent, and no system could produce it."""
     corpus.write_bytes(text([*sentences("de", 600, 1), "a \u0142 b"]))
     subwords.learn([corpus], 70, tmp_path / "model")
     model = subwords.load_model(tmp_path / "model")

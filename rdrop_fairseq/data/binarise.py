@@ -37,7 +37,7 @@ def binarise(prefix: Path, languages: Tuple[str, str], destination: Path, worker
     command += ["--source-lang", languages[0], "--target-lang", languages[1], "--workers", str(processes)]
     for split in ("train", "valid", "test"):
         command += [f"--{split}pref", str(prefix / split)]
-    run_quietly([*command, "--destdir", str(destination)], log)
+    run_quietly([*command, "--destdir", str(destination)], log, "fairseq-preprocess")
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from measuring import summary, write_rows
 from rdrop_fairseq.data import moses, subwords
 from rdrop_fairseq.data.archives import read_table
 from rdrop_fairseq.data.cleaning import Rules, clean
-from rdrop_fairseq.data.corpora import TABLES
 from rdrop_fairseq.data.parallel_lines import map_lines
 from rdrop_fairseq.data.parallel_text import check_pair
+from rdrop_fairseq.data.raw_text import TABLES
 
 
 def make_steps(options: argparse.Namespace, folder: Path) -> Dict[str, Callable[[], None]]:
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="CSV file to write")
     options = parser.parse_args()
-    lines = check_pair(options.source, options.target)
+    lines = check_pair(options.source, options.target).pairs
     with tempfile.TemporaryDirectory() as folder:
         steps = make_steps(options, Path(folder))
         seconds: Dict[str, List[float]] = {name: [] for name in steps}

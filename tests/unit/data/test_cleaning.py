@@ -8,8 +8,7 @@ import pytest
 from official_archives import text
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.data import cleaning
-from rdrop_fairseq.data.cleaning import Rules, clean
+from rdrop_fairseq.data.cleaning import Rules, as_text, clean
 
 PAIRS = [
     ("a b c", "x y z"),  # 1
@@ -37,12 +36,10 @@ def paths(folder, name):
     return folder / f"{name}.en", folder / f"{name}.de"
 
 
-def test_each_pair_is_dropped_for_its_first_reason(files, capsys):
-    cleaning.main([
-        "--input", str(files / "train"), "--output", str(files / "out" / "train"), "--source-lang", "en",
-        "--target-lang", "de", "--max-length", "5", "--ratio", "1.5", "--drop-duplicates",
-        "--report", str(files / "out" / "cleaning.json"),
-    ])  # fmt: skip
+def test_each_pair_is_dropped_for_its_first_reason(files):
+    result = clean(
+        paths(files, "train"), paths(files / "out", "train"), Rules(5, 1.5, True), files / "out" / "cleaning.json"
+    )
     report = json.loads((files / "out" / "cleaning.json").read_text())
     assert report["read"] == 11 and report["kept"] == 3
     assert report["dropped"] == {"empty": 3, "too long": 2, "length ratio": 1, "duplicate": 2}
@@ -50,8 +47,9 @@ def test_each_pair_is_dropped_for_its_first_reason(files, capsys):
     kept = [PAIRS[number - 1] for number in (1, 6, 9)]
     for side, path in enumerate(paths(files / "out", "train")):
         assert path.read_bytes() == text([pair[side] for pair in kept])
-    printed = capsys.readouterr().out
-    assert printed == (files / "out" / "cleaning.txt").read_text()
+    assert report == result
+    printed = (files / "out" / "cleaning.txt").read_text()
+    assert printed == as_text(result)
     assert "dropped: duplicate" in printed and "such as lines 8, 11" in printed and "27.27%" in printed
     assert sorted(path.name for path in (files / "out").iterdir()) == [
         "cleaning.json",
@@ -59,6 +57,19 @@ def test_each_pair_is_dropped_for_its_first_reason(files, capsys):
         "train.de",
         "train.en",
     ]
+
+
+def test_the_report_has_the_first_five_examples(tmp_path):
+    for path in paths(tmp_path, "train"):
+        path.write_bytes(text(["kept", *[""] * 7]))
+    report = clean(paths(tmp_path, "train"), paths(tmp_path, "out"), Rules(5, 3, False), tmp_path / "report.json")
+    assert report["dropped"]["empty"] == 7 and report["examples"] == {"empty": [2, 3, 4, 5, 6]}
+
+
+@pytest.mark.parametrize(("max_length", "ratio"), [(0, 1.5), (5, 0.9), (5, float("nan")), (float("nan"), 2)])
+def test_rules_that_keep_nothing(max_length, ratio):
+    with pytest.raises(UserError, match="give numbers of at least 1"):
+        Rules(max_length, ratio, False)
 
 
 def test_duplicates_may_stay(files):

@@ -8,6 +8,7 @@ import sacremoses
 from official_archives import sentences, text
 
 from rdrop_fairseq.data import moses, subwords
+from rdrop_fairseq.data.parallel_lines import map_lines
 from rdrop_fairseq.data.round_trip import round_trip
 from rdrop_fairseq.data.subwords import learn, make_encode
 
@@ -91,14 +92,12 @@ def test_subwords_are_those_of_fairseq(model):
         assert subwords.decode(pieces) == bpe.decode(pieces)
 
 
-def test_command_line(tmp_path):
-    lines = ["Don't (stop)!", "", "x - y"]
-    (tmp_path / "raw").write_bytes(text(lines))
-    for workers in ("1", "3"):
-        shared = ["--lang", "en", "--workers", workers]
-        moses.main(["tokenise", *shared, "--input", str(tmp_path / "raw"), "--output", str(tmp_path / "tokens")])
+def test_files_there_and_back(tmp_path):
+    (tmp_path / "raw").write_bytes(text(["Don't (stop)!", "", "x - y"]))
+    for workers in (1, 3):
+        map_lines(moses.make_tokenise, ("en", *moses.MosesSettings()), tmp_path / "raw", tmp_path / "tokens", workers)
         assert (tmp_path / "tokens").read_text() == "Don &apos;t ( stop ) !\n\nx - y\n"
-        moses.main(["detokenise", *shared, "--input", str(tmp_path / "tokens"), "--output", str(tmp_path / "back")])
+        map_lines(moses.make_detokenise, ("en",), tmp_path / "tokens", tmp_path / "back", workers)
         assert (tmp_path / "back").read_bytes() == (tmp_path / "raw").read_bytes()
 
 
@@ -128,6 +127,6 @@ def test_newstest2014_comes_back(language, tmp_path):
     folder = Path(os.environ["RDROP_NEWSTEST2014_DIR"])
     if not (folder / f"newstest2014.{language}").is_file():
         pytest.skip(f"no newstest2014.{language} in {folder}")
-    moses.map_lines(moses.make_tokenise, (language,), folder / f"newstest2013.{language}", tmp_path / "tokens", 1)
+    map_lines(moses.make_tokenise, (language,), folder / f"newstest2013.{language}", tmp_path / "tokens", 1)
     learn([tmp_path / "tokens"], 8000, tmp_path / "model")
     assert round_trip(folder / f"newstest2014.{language}", tmp_path / "model", language).bleu >= 99.3

@@ -62,7 +62,7 @@ def test_mistakes_leave_no_file(tmp_path, monkeypatch, workers):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("lines", "processes"), [(0, 0), (7, 0), (8, 2), (20, 3), (700, 5)])
+@pytest.mark.parametrize(("lines", "processes"), [(0, 0), (6, 0), (7, 0), (8, 2), (20, 3), (21, 3), (700, 5)])
 def test_no_more_workers_than_work(tmp_path, monkeypatch, lines, processes):
     monkeypatch.setattr(parallel_lines, "LINES_PER_CHUNK", 7)
     started = []
@@ -77,6 +77,7 @@ def test_no_more_workers_than_work(tmp_path, monkeypatch, lines, processes):
     path.write_text("line\n" * lines)
     assert map_lines(make_reversed, ("",), path, tmp_path / "out", 5) == lines
     assert sum(started) == processes
+    assert (tmp_path / "out").read_text() == "enil\n" * lines, "a last chunk that is not full has its lines, too"
 
 
 def test_a_worker_that_is_killed(tmp_path, monkeypatch):
@@ -95,7 +96,8 @@ sys.argv[0] = "-m"
 from rdrop_fairseq.data.parallel_lines import map_lines
 def make(seconds):
     def function(line):
-        time.sleep(seconds)
+        if seconds:
+            time.sleep(seconds)
         return line
     return function
 map_lines(make, (float(sys.argv[2]),), Path(sys.argv[1]), Path(sys.argv[1] + ".out"), 2)

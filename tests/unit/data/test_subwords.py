@@ -18,8 +18,7 @@ def test_a_sample_is_the_same_each_time(corpus, tmp_path):
     models = []
     for number in range(2):
         model = tmp_path / f"model{number}"
-        sample = ["--most-lines", "150"]
-        subwords.main(["learn", "--input", str(corpus), "--vocab-size", "60", *sample, "--model", str(model)])
+        subwords.learn([corpus], 60, model, most_lines=150)
         models.append(model.read_bytes())
     assert models[0] == models[1]
 
@@ -32,15 +31,20 @@ def test_characters_stay_as_they_are(corpus, tmp_path):
     assert subwords.decode(subwords.make_encode(tmp_path / "model")(line)) == line
 
 
+def test_a_rare_letter_is_known(corpus, tmp_path):
+    """Once in 23,000 characters: by default SentencePiece covers 99.95 percent, and no system could produce it."""
+    corpus.write_bytes(text([*sentences("de", 600, 1), "a \u0142 b"]))
+    subwords.learn([corpus], 70, tmp_path / "model")
+    model = subwords.load_model(tmp_path / "model")
+    assert model.piece_to_id("\u0142") != model.unk_id()
+
+
 def test_the_number_of_workers_does_not_matter(corpus, tmp_path):
     subwords.learn([corpus], 60, tmp_path / "model")
     outputs = []
-    for workers in ("1", "2"):
-        subwords.main([
-            "encode", "--model", str(tmp_path / "model"), "--input", str(corpus), "--output", str(tmp_path / workers),
-            "--workers", workers,
-        ])  # fmt: skip
-        outputs.append((tmp_path / workers).read_bytes())
+    for workers in (1, 2):
+        subwords.encode_file(tmp_path / "model", corpus, tmp_path / str(workers), workers)
+        outputs.append((tmp_path / str(workers)).read_bytes())
     assert outputs[0] == outputs[1] and outputs[0].count(b"\n") == 400
 
 

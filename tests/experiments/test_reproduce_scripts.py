@@ -114,7 +114,7 @@ def test_stages(command):
     "words, message",
     [
         (["--baseline"], "--baseline is for scripts/train.sh alone; this trains the baseline and R-Drop, leave it out"),
-        (["--max-update", "5", "--run-dir", "x"], "--run-dir is for scripts/train.sh alone; give --data-dir or --runs"),
+        (["--max-update", "5", "--run-dir", "x"], "--run-dir is for scripts/train.sh alone; give --runs-dir"),
         (["--stage", "evaluate", "--stop-stage", "prepare"], "--stop-stage prepare comes before --stage evaluate"),
         (["--stage", "train-baseline train-rdrop"], "argument --stage: invalid choice: 'train-baseline train-rdrop'"),
         (["--max-update", "5", "--average", "0"], "argument --average: '0' is not a whole number above 0"),

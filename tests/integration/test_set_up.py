@@ -149,7 +149,8 @@ def test_disk_that_is_too_small(clone, tmp_path):
     header = "Filesystem 1024-blocks Used Available Capacity Mounted on"
     disk = f"echo '{header}'; echo '/dev/disk 9000000 8000000 1000000 90% /'"
     write_program(tmp_path / "programs" / "df", disk)
-    result = run_setup(clone, "--python", sys.executable, programs=tmp_path / "programs")
+    python = os.path.relpath(sys.executable, clone.parent)  # where run_setup calls it
+    result = run_setup(clone, "--python", python, programs=tmp_path / "programs")
     assert_refused(result, "3 GB", str(clone / ".venv"))
     assert not (clone / ".venv" / "bin").exists()
 
@@ -218,7 +219,7 @@ def test_existing_environment_keeps_what_it_has(clone, tmp_path):
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: hypothesis\nVersion: 1.0\n", encoding="utf-8")
     python = tmp_path / "my environment" / "bin" / "python"
-    result = run_setup(clone, "--existing", "--python", python)
+    result = run_setup(clone, "--existing", "--python", python.relative_to(clone.parent))
     assert result.returncode == 0, result.stderr
     assert metadata.exists()
     constraints = (clone / ".setup" / "constraints").read_text(encoding="utf-8").splitlines()

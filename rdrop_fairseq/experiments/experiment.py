@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence
 
 from rdrop_fairseq.common.command_line import say
-from rdrop_fairseq.data.prepare import Preparation
+from rdrop_fairseq.data.preparation import Preparation
 from rdrop_fairseq.evaluation.score_report import ScoreReport
 from rdrop_fairseq.experiments.comparison import ScoringOptions, compare
 from rdrop_fairseq.experiments.configuration import Configuration, Setting

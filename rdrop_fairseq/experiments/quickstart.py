@@ -11,7 +11,7 @@ from rdrop_fairseq.common.command_line import Parser, positive_number, say, spli
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import sha256_of, write_text
 from rdrop_fairseq.common.work_folder import WorkFolder
-from rdrop_fairseq.data.prepare import Preparation
+from rdrop_fairseq.data.preparation import Preparation
 from rdrop_fairseq.data.recipes import text_recipe
 from rdrop_fairseq.evaluation.score_report import format_table, write_scores
 from rdrop_fairseq.experiments import earlier_quickstart

@@ -5,7 +5,8 @@ from typing import Sequence, Tuple
 
 from rdrop_fairseq.common.command_line import Parser, positive_number, say, split_words
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.data.prepare import Preparation, add_options
+from rdrop_fairseq.data.preparation import Preparation
+from rdrop_fairseq.data.prepare import add_options
 from rdrop_fairseq.data.recipes import RECIPES
 from rdrop_fairseq.evaluation.score_report import format_table
 from rdrop_fairseq.experiments.comparison import ScoringOptions

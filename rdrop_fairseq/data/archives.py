@@ -207,11 +207,8 @@ def download(url: str, destination: Path, size: Optional[int], find_fault: Calla
     except OSError as error:
         raise _cannot_write(partial) from error
     for seconds in (*SECONDS_TO_WAIT, None):
-        received = _size(partial)
-        if size is not None and received == size:
+        if size is not None and _size(partial) == size:
             break
-        if size is not None and received > size:
-            partial.unlink()
         failure = _receive(url, partial, size)
         if failure is None:
             break
@@ -251,7 +248,7 @@ def _receive(url: str, partial: Path, size: Optional[int]) -> Optional[str]:
         bar.update(_size(partial) - bar.n)
     status, code = process.returncode, int(answer or 0)
     if code == 416 or status == _NO_RANGES:
-        # Nothing lies beyond what was received, or the server sends whole files only: all of it once more.
+        # What was received is no beginning of the file, or the server sends whole files only: all of it once more.
         partial.unlink()
         return f"{url} cannot be continued"
     if status == _TOO_LARGE:

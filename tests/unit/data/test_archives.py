@@ -148,6 +148,13 @@ def test_a_wrong_file_gets_no_name(server, tmp_path, wrong):
     assert list((tmp_path / "archives").glob("a.tgz*")) == []
 
 
+def test_a_file_that_is_too_large_is_not_received(server, tmp_path):
+    """The server says its size first."""
+    with pytest.raises(UserError, match="it has more than 7 bytes"):
+        archives.obtain([archive(server, size=7)], tmp_path / "archives", None)
+    assert len(server.requests) == 1
+
+
 def test_a_mirror_is_asked_after_a_wrong_file(server, tmp_path):
     """A page in place of the archive is told by its size before it is received."""
     (tmp_path / "served" / "wrong.tgz").write_bytes(b"<html>")

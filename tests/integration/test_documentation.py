@@ -205,7 +205,8 @@ def prose_of(document: str) -> str:
 
 
 def code_spans(document: str) -> List[str]:
-    return re.findall(r"`([^`\n]+)`", prose_of(document))
+    """What stands between backticks, on one line or across two."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose_of(document))]
 
 
 @pytest.fixture(scope="module")

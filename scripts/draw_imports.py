@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Draw the packages and their imports, for docs/development.md; with --write, put the picture there."""
 
 import argparse

@@ -111,7 +111,7 @@ def test_code_is_of_a_known_language():
 
 @pytest.mark.parametrize("block", MARKED, ids=name_of)
 def test_marks_are_true(block):
-    """A command that is not run here needs what no test has; or other tests do run it, and name it."""
+    """A command that is not run here needs what no test has; or other tests run it, and name it and its flags."""
     reason = re.fullmatch(r"not run: needs (a GPU|several GPUs|a cluster|an account|the network and hours)", block.mark)
     if reason:
         for program in block.programs():
@@ -119,10 +119,13 @@ def test_marks_are_true(block):
         return
     others = re.fullmatch(r"run by (\S+(?:, \S+)*)", block.mark)
     assert others, f"{name_of(block)}: {block.mark}"
-    texts = [(REPOSITORY / name).read_text(encoding="utf-8") for name in others[1].split(", ")]
+    names = [*others[1].split(", "), "tests/fairseq_tools.py"]  # which has what tests share
+    texts = [(REPOSITORY / name).read_text(encoding="utf-8") for name in names]
     for program in block.programs():
         # By its name alone, as paths are put together in many ways.
         assert any(Path(program).name in text for text in texts), f"{name_of(block)}: {program}"
+    for flag in flags_in(block.text):
+        assert any(f'{flag}"' in text or f"{flag} " in text for text in texts), f"{name_of(block)}: {flag}"
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +141,8 @@ def miniature(parallel_text, tmp_path_factory):
     # Not by its script, which would set the environment up for this copy of the repository.
     fairseq_tools.run(
         sys.executable, "-m", "rdrop_fairseq.experiments", "quickstart", "--data", parallel_text, "--vocab-size", "46",
-        "--run-dir", root / "runs" / "quickstart", "--max-epoch", "2", "--num-workers", "0", "--cpu", cwd=REPOSITORY,
+        "--run-dir", root / "runs" / "quickstart", "--max-epoch", "4", "--max-tokens", "200", "--warmup-updates", "10",
+        "--num-workers", "0", "--cpu", cwd=REPOSITORY,
     )  # fmt: skip
     # What else the documents name.
     data = root / "runs" / "quickstart" / "data" / "bin"
@@ -190,6 +194,10 @@ def is_there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+def flags_in(text: str) -> Set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text))
+
+
 def prose_of(document: str) -> str:
     """A document without its pieces of code."""
     text = (REPOSITORY / document).read_text(encoding="utf-8")
@@ -197,7 +205,8 @@ def prose_of(document: str) -> str:
 
 
 def code_spans(document: str) -> List[str]:
-    return re.findall(r"`([^`\n]+)`", prose_of(document))
+    """What stands between backticks, on one line or across two."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose_of(document))]
 
 
 @pytest.fixture(scope="module")
@@ -224,15 +233,14 @@ def known_flags(data_bin) -> Set[str]:
         flags |= set(parser._option_string_actions)  # argparse has no public way to ask for these
     for folder, pattern in (("scripts", "*.sh"), ("scripts", "*.py"), ("rdrop_fairseq", "*.py")):
         for path in (REPOSITORY / folder).rglob(pattern):
-            flags |= set(re.findall(r"(?<![\w-])--[a-z][\w-]*", path.read_text(encoding="utf-8")))
+            flags |= flags_in(path.read_text(encoding="utf-8"))
     return flags | set(FOREIGN_FLAGS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_flags_exist(document, known_flags):
     texts = [block.text for block in blocks_of(document)] + code_spans(document)
-    named = {flag for text in texts for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", text)}
-    assert named <= known_flags
+    assert set().union(*map(flags_in, texts)) <= known_flags
 
 
 def test_unknown_flags_are_noticed(known_flags):

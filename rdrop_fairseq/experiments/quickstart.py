@@ -52,7 +52,9 @@ def _run(options: argparse.Namespace, others: List[str], words: Sequence[str], f
     """All steps, each of which does nothing again that is done."""
     languages, data = (options.source_lang, options.target_lang), options.data
     recipe = text_recipe(*languages, data, options.vocab_size, options.test_set)
-    preparation = Preparation(recipe, folder.path / "data", _PROGRAM, place_option="--run-dir")
+    # The text may be corrected until something was trained on it.
+    lasting = ["../*/checkpoints/*.pt"]
+    preparation = Preparation(recipe, folder.path / "data", _PROGRAM, place_option="--run-dir", lasting=lasting)
     folders = {variant: folder.path / variant for variant in ORDER}
     experiment = Experiment(
         find_configuration("quickstart"), options, training_settings(others), preparation, folders, [SCRIPT, *words]

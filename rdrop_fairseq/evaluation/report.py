@@ -27,6 +27,7 @@ from rdrop_fairseq.evaluation.score_report import (
     SystemResult,
     markdown_table,
     read_scores,
+    score_notes,
 )
 from rdrop_fairseq.evaluation.training_log import TrainingLog, read_training_log
 
@@ -43,14 +44,6 @@ class Run:
 
     log: TrainingLog
     command: Optional[str]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sentence of the test set: label and text of its source (if known), reference and translations."""
-
-    number: int
-    texts: List[Tuple[str, str]]
 
 
 def read_run(directory: PathLike) -> Run:
@@ -99,7 +92,7 @@ def write_report(
         raise UserError("no run to report on; give at least one --run NAME=DIR")
     contents = {name: read_run(directory) for name, directory in runs.items()}
     score_report = None if scores is None else read_scores(scores)
-    samples = [] if score_report is None else sample_translations(score_report, source)
+    samples = [] if score_report is None else _sample_translations(score_report, source)
     figures = plot_training_curves({name: run.log for name, run in contents.items()})
     text = format_report(contents, score_report, figures, samples, data)
 
@@ -108,31 +101,34 @@ def write_report(
     with contextlib.ExitStack() as outputs:
         for name, content in files.items():  # the first one gets its name last
             outputs.enter_context(atomic_output(folder / name)).write_bytes(content)
-        for name in set(FIGURE_NAMES) - set(files):
-            _remove(folder / name)
+        for path in (folder / name for name in FIGURE_NAMES if name not in files):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise UserError(f"cannot remove the outdated {path}: {error.strerror}; remove it") from error
     return folder / REPORT_NAME
 
 
-def sample_translations(scores: ScoreReport, source: Optional[PathLike] = None, count: int = _SAMPLES) -> List[Sample]:
-    """The first sentences of the test set on which the systems differ (or the first, of one system).
+def _sample_translations(scores: ScoreReport, source: Optional[PathLike]) -> List[str]:
+    """The first sentences of the test set on which the systems differ (or the first, of one system), as Markdown.
 
-    They are the first, not chosen ones. Empty if the scored files are no longer where they were.
-
-    Raises:
-        UserError: ``source`` or the reference has another number of lines than were scored, or a file cannot be read.
+    Empty if the scored files are no longer where they were.
     """
-    sources = None if source is None else _test_set_lines(source, scores, "give the source of the test set as --source")
+    texts: List[Tuple[str, Sequence[str]]] = []  # label and sentences; a system may be called "source" too
+    if source is not None:
+        texts.append(("source", _test_set_lines(source, scores, "give the source of the test set as --source")))
     if not all(Path(path).is_file() for path in [scores.reference, *(system.path for system in scores.systems)]):
         return []
-    references = _test_set_lines(scores.reference, scores, "score the systems again")
-    systems = {system.name: read_hypotheses(system.path, scores.sentences) for system in scores.systems}
-    samples: List[Sample] = []
-    for index, reference in enumerate(references):
-        translations = [(name, lines[index]) for name, lines in systems.items()]
-        if len(translations) == 1 or len({text for _, text in translations}) > 1:
-            original = [] if sources is None else [("source", sources[index])]
-            samples.append(Sample(index + 1, [*original, ("reference", reference), *translations]))
-        if len(samples) == count:
+    texts.append(("reference", _test_set_lines(scores.reference, scores, "score the systems again")))
+    systems = [(system.name, read_hypotheses(system.path, scores.sentences)) for system in scores.systems]
+    width = max(len(label) for label, _ in texts + systems)
+    samples: List[str] = []
+    for number, translations in enumerate(zip(*(lines for _, lines in systems)), start=1):
+        if len(translations) > 1 and len(set(translations)) == 1:
+            continue
+        lines = [f"{label.ljust(width)}  {lines[number - 1]}" for label, lines in texts + systems]
+        samples.append(f"Sentence {number}:\n\n{_fenced(lines)}")
+        if len(samples) == _SAMPLES:
             break
     return samples
 
@@ -148,8 +144,8 @@ def format_report(
     runs: Mapping[str, Run],
     scores: Optional[ScoreReport],
     figures: Sequence[Figure],
-    samples: Sequence[Sample],
-    data: Optional[str] = None,
+    samples: Sequence[str],
+    data: Optional[str],
 ) -> str:
     """The text of ``report.md``."""
     title = "# Training report"
@@ -158,8 +154,8 @@ def format_report(
     parts = [title, f"Made {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC with {plugin_state()}."]
     if data:
         parts.append(f"Data: {data}.")
-    parts += ["## Results", _results_table(runs, scores), "\n".join(f"- {line}" for line in _footnotes(scores))]
-    parts += ["## What the numbers say", "\n".join(f"- {line}" for line in conclusions(runs, scores))]
+    parts += ["## Results", _results_table(runs, scores), _bullets(_footnotes(scores))]
+    parts += ["## What the numbers say", _bullets(conclusions(runs, scores))]
     if figures:
         parts.append("## Curves")
     for figure in figures:
@@ -170,15 +166,12 @@ def format_report(
         several = scores is not None and len(scores.systems) > 1
         parts.append("## Sample translations")
         parts.append(f"The first {len(samples)} test sentences{' on which the systems differ' if several else ''}.")
-    for sample in samples:
-        width = max(len(label) for label, _ in sample.texts)
-        lines = [f"{label.ljust(width)}  {text}" for label, text in sample.texts]
-        parts += [f"Sentence {sample.number}:", _fenced("\n".join(lines))]
+        parts += samples
     commands = {name: run.command for name, run in runs.items() if run.command is not None}
     if commands:
         parts.append("## How the systems were trained")
     for name, command in commands.items():
-        parts += [f"{name}:", _fenced(command)]
+        parts += [f"{name}:", _fenced([command])]
     parts.append("## Environment")
     parts.append("Of the machine on which this report was made; a log does not tell where a system was trained.")
     environment = {**package_versions(), **hardware()}
@@ -259,33 +252,25 @@ def _results_table(runs: Mapping[str, Run], scores: Optional[ScoreReport]) -> st
 
 def _footnotes(scores: Optional[ScoreReport]) -> List[str]:
     notes = ["nll in bits per target token; training time includes validation."]
-    if scores is None:
-        return notes
-    notes += [f"{name} signature: `{signature}`" for name, signature in scores.signatures.items()]
-    if len(scores.systems) > 1:
-        notes.append(f"p: paired bootstrap test against {scores.baseline}.")
-        notes += [f"{name} test signature: `{text}`" for name, text in scores.bootstrap_signatures.items()]
-    notes.append(f"{scores.sentences} test sentences, reference `{scores.reference}`.")
-    for system in scores.systems:
-        notes.append("\n    - ".join([f"{system.name}: `{system.path}`", *map("`{}`".format, system.sacrebleu_lines)]))
+    if scores is not None:
+        notes += score_notes(scores)
+        for system in scores.systems:
+            lines = [f"{system.name}: `{system.path}`", *(f"`{line}`" for line in system.sacrebleu_lines)]
+            notes.append("\n    - ".join(lines))
     return notes
 
 
-def _fenced(text: str) -> str:
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _fenced(lines: Sequence[str]) -> str:
     """A literal block whose fence is longer than any in the text."""
+    text = "\n".join(lines)
     fence = "```"
     while fence in text:
         fence += "`"
-    return "\n".join([f"{fence}text", text.strip("\n"), fence])
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise UserError(f"cannot remove the outdated {path}: {error.strerror}; remove it") from error
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def _duration(seconds: float) -> str:

@@ -141,10 +141,6 @@ def _parse(lines: Sequence[str], path: PathLike, expected_sentences: Optional[in
                 raise UserError(f"{path}: sentence {index} has a damaged {kind}- line; run fairseq-generate again")
             sentence[kind].append(content)
         elif _FINAL.match(line):
-            if result_line is not None:
-                raise UserError(
-                    f"{path} holds the output of two runs (two 'Generate ...' lines); write each to a new file"
-                )
             result_line = line
         else:
             count = _TRANSLATED.search(line)

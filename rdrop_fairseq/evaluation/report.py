@@ -105,8 +105,8 @@ def _sample_translations(scores: ScoreReport, source: Optional[PathLike]) -> Lis
     for number, translations in enumerate(zip(*(lines for _, lines in systems)), start=1):
         if len(translations) > 1 and len(set(translations)) == 1:
             continue
-        lines = [f"{label.ljust(width)}  {lines[number - 1]}" for label, lines in texts + systems]
-        samples.append(f"Sentence {number}:\n\n{fenced(lines)}")
+        sample = "\n".join(f"{label.ljust(width)}  {lines[number - 1]}" for label, lines in texts + systems)
+        samples.append(f"Sentence {number}:\n\n{fenced(sample)}")
         if len(samples) == _SAMPLES:
             break
     return samples

@@ -57,7 +57,7 @@ def format_report(
     if commands:
         parts.append("## How the systems were trained")
     for name, command in commands.items():
-        parts += [f"{name}:", fenced([command])]
+        parts += [f"{name}:", fenced(command)]
     parts.append("## Environment")
     parts.append("Of the machine on which this report was made; a log does not tell where a system was trained.")
     environment = {**package_versions(), **hardware()}
@@ -128,7 +128,7 @@ def _results_table(runs: Mapping[str, Run], scores: Optional[ScoreReport]) -> st
             best = log.best_validation()
             row += ["", ""] if best is None else [f"{best.nll_loss:.3f}", str(best.update)]
             row += [str(log.updates), _duration(log.elapsed_seconds)]
-        rows.append(row + [""] * (len(_COLUMNS) - len(row)))
+        rows.append(row)
     return markdown_table(_COLUMNS, rows)
 
 
@@ -146,9 +146,8 @@ def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def fenced(lines: Sequence[str]) -> str:
+def fenced(text: str) -> str:
     """A literal block whose fence is longer than any in the text."""
-    text = "\n".join(lines)
     fence = "```"
     while fence in text:
         fence += "`"

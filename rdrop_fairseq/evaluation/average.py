@@ -28,13 +28,12 @@ _NAMES = {
     "update": re.compile(r"checkpoint_\d+_(?P<number>\d+)\.pt"),
     "best": re.compile(r"checkpoint\.best_(?P<metric>.+)_(?P<number>-?\d+\.\d+)\.pt"),
 }
-_FLAGS = {
-    "epoch": "--num-epoch-checkpoints",
-    "update": "--num-update-checkpoints",
-    "best": "--num-best-checkpoints",
-}
 # Suffixes of metrics of which less is better, where no checkpoint says which way its run was told to go.
 _SMALLER_IS_BETTER = ("loss", "ppl", "perplexity", "wer", "cer", "ter", "uer")
+
+
+def _flag(kind: str) -> str:
+    return f"--num-{kind}-checkpoints"
 
 
 def select_checkpoints(directory: PathLike, kind: str, count: int, upper_bound: Optional[int] = None) -> List[Path]:
@@ -45,15 +44,13 @@ def select_checkpoints(directory: PathLike, kind: str, count: int, upper_bound: 
         kind: ``"epoch"`` (checkpoint12.pt), ``"update"`` (checkpoint_3_1500.pt, written by
             ``--save-interval-updates``) or ``"best"`` (checkpoint.best_bleu_31.2000.pt, written by
             ``--keep-best-checkpoints``).
-        count: how many.
+        count: how many, at least 1.
         upper_bound: the last epoch or update that may be used; not for ``"best"``.
 
     Raises:
         UserError: there are fewer, the folder is missing, or its best checkpoints are by different metrics.
     """
     directory = Path(directory)
-    if count < 1:
-        raise UserError(f"{_FLAGS[kind]} {count}: give a number of checkpoints of at least 1")
     if kind == "best" and upper_bound is not None:
         raise UserError("--checkpoint-upper-bound is for epochs or updates; leave it out with --num-best-checkpoints")
     if not directory.is_dir():
@@ -63,21 +60,22 @@ def select_checkpoints(directory: PathLike, kind: str, count: int, upper_bound: 
     candidates = sorted((float(match["number"]), path) for match, path in matches if match)
     if upper_bound is not None:
         candidates = [(number, path) for number, path in candidates if number <= upper_bound]
-    metrics = sorted({match.groupdict().get("metric", "") for match, _ in matches if match})
     if len(candidates) < count:
         bound = "" if upper_bound is None else f" up to {kind} {upper_bound}"
         raise UserError(
-            f"{_FLAGS[kind]} {count}, but {directory} has {len(candidates)} such checkpoint(s){bound}; "
+            f"{_flag(kind)} {count}, but {directory} has {len(candidates)} such checkpoint(s){bound}; "
             "ask for fewer, or keep more while training (--keep-last-epochs, --keep-interval-updates, "
             "--keep-best-checkpoints)"
         )
-    if len(metrics) > 1:
-        raise UserError(
-            f"the best checkpoints in {directory} are by different metrics ({', '.join(metrics)}); "
-            "name the files themselves as --inputs"
-        )
-    if kind == "best" and len(candidates) > count and _smaller_is_better(metrics[0], candidates[0][1]):
-        candidates.reverse()
+    if kind == "best":
+        metrics = sorted({match["metric"] for match, _ in matches if match})
+        if len(metrics) > 1:
+            raise UserError(
+                f"the best checkpoints in {directory} are by different metrics ({', '.join(metrics)}); "
+                "name the files themselves as --inputs"
+            )
+        if len(candidates) > count and _smaller_is_better(metrics[0], candidates[0][1]):
+            candidates.reverse()
     return [path for _, path in candidates[-count:]]
 
 
@@ -85,14 +83,12 @@ def average_checkpoints(paths: Sequence[PathLike]) -> Dict[str, Any]:
     """The average of the parameters of checkpoints, as the contents of one fairseq checkpoint.
 
     Args:
-        paths: checkpoints of one model, the newest last; it also gives all that is not averaged.
+        paths: one or more checkpoints of one model, the newest last; it also gives all that is not averaged.
 
     Raises:
         UserError: a file is missing, damaged or no fairseq checkpoint; names, shapes or types of parameters
             differ; a parameter is not a number; an integer buffer differs.
     """
-    if not paths:
-        raise UserError("no checkpoints to average; name at least one as --inputs")
     state = load_checkpoint(paths[0])
     sums = _Sums(state["model"], paths[0])
     for path in paths[1:]:
@@ -103,7 +99,7 @@ def average_checkpoints(paths: Sequence[PathLike]) -> Dict[str, Any]:
     return {
         "args": state.get("args"),
         "cfg": state.get("cfg"),
-        "model": sums.divided_by(len(paths)),
+        "model": sums.average(len(paths), state["model"]),
         "criterion": state.get("criterion"),
         "optimizer_history": state.get("optimizer_history", []),
         "task_state": state.get("task_state", {}),
@@ -135,7 +131,7 @@ class _Sums:
 
     def __init__(self, model: Dict[str, Tensor], path: PathLike) -> None:
         self._first_path = path
-        self._types = {name: (tensor.dtype, tensor.shape) for name, tensor in _checked(model, path).items()}
+        self._types = {name: _describe(tensor) for name, tensor in _checked(model, path).items()}
         names_in_memory: Dict[Any, str] = {}
         self._summed_as = {
             name: names_in_memory.setdefault(_memory(name, tensor), name) for name, tensor in model.items()
@@ -152,35 +148,33 @@ class _Sums:
         Raises:
             UserError: it is not of the same model, or cannot be averaged with the others.
         """
-        same_model = "average checkpoints of one model only"
+        first, same_model = self._first_path, "average checkpoints of one model only"
         for name in sorted(set(self._types) ^ set(_checked(model, path))):
-            owner, other = (path, self._first_path) if name in model else (self._first_path, path)
+            owner, other = (path, first) if name in model else (first, path)
             raise UserError(f"{owner} has the parameter {name} and {other} has not; {same_model}")
         for name, summed_as in self._summed_as.items():
             tensor = model[name]
-            if (tensor.dtype, tensor.shape) != self._types[name]:
+            if _describe(tensor) != self._types[name]:
                 raise UserError(
-                    f"{name} is {_describe(tensor.dtype, tensor.shape)} in {path} but "
-                    f"{_describe(*self._types[name])} in {self._first_path}; {same_model}"
+                    f"{name} is {_describe(tensor)} in {path} but {self._types[name]} in {first}; {same_model}"
                 )
             if name != summed_as:
                 if not torch.equal(tensor, model[summed_as]):
                     raise UserError(
-                        f"{summed_as} and {name} are one shared parameter in {self._first_path} "
-                        f"but differ in {path}; {same_model}"
+                        f"{summed_as} and {name} are one shared parameter in {first} but differ in {path}; {same_model}"
                     )
             elif tensor.is_floating_point():
                 self._sums[name].add_(tensor.to(torch.float64))
             elif not torch.equal(self._sums[name], tensor):
                 raise UserError(
-                    f"the integer buffer {name} differs between {self._first_path} and {path} and has no "
-                    "average; average other checkpoints"
+                    f"the integer buffer {name} differs between {first} and {path} and has no average; "
+                    "average other checkpoints"
                 )
 
-    def divided_by(self, count: int) -> Dict[str, Tensor]:
-        """The average, in the order, types and sharing of the first checkpoint."""
+    def average(self, count: int, model: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """The average of ``count`` models, in the order and sharing of the first and the types of ``model``."""
         averages = {
-            name: (total / count).to(self._types[name][0]) if self._types[name][0].is_floating_point else total
+            name: (total / count).to(model[name].dtype) if model[name].is_floating_point() else total
             for name, total in self._sums.items()
         }
         return OrderedDict((name, averages[summed_as]) for name, summed_as in self._summed_as.items())
@@ -205,8 +199,8 @@ def _memory(name: str, tensor: Tensor) -> Any:
     return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
 
 
-def _describe(data_type: torch.dtype, shape: Sequence[int]) -> str:
-    return f"{str(data_type).replace('torch.', '')} {list(shape)}"
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).replace('torch.', '')} {list(tensor.shape)}"
 
 
 def _smaller_is_better(metric: str, checkpoint: Path) -> bool:
@@ -240,7 +234,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         ("best", "best N checkpoint.best_METRIC_VALUE.pt"),
     ):
         number.add_argument(
-            _FLAGS[kind], dest=kind, type=positive_number, metavar="N", help=f"the {names} of the folder"
+            _flag(kind), dest=kind, type=positive_number, metavar="N", help=f"the {names} of the folder"
         )
     parser.add_argument(
         "--checkpoint-upper-bound",
@@ -250,16 +244,16 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     )
     options = parser.parse_args(argv)
     paths = options.inputs
-    kind = next((kind for kind in _FLAGS if getattr(options, kind) is not None), None)
+    kind = next((kind for kind in _NAMES if getattr(options, kind) is not None), None)
     if kind is not None:
         if len(paths) != 1:
-            raise UserError(f"{_FLAGS[kind]} chooses from one folder; give exactly one as --inputs")
+            raise UserError(f"{_flag(kind)} chooses from one folder; give exactly one as --inputs")
         paths = select_checkpoints(paths[0], kind, getattr(options, kind), options.checkpoint_upper_bound)
     elif options.checkpoint_upper_bound is not None:
         raise UserError("--checkpoint-upper-bound needs --num-epoch-checkpoints or --num-update-checkpoints")
     for path in paths:
         if path.is_dir():
-            raise UserError(f"{path} is a folder; say which checkpoints of it: {', '.join(_FLAGS.values())}")
+            raise UserError(f"{path} is a folder; say which checkpoints of it: {', '.join(map(_flag, _NAMES))}")
     write_average(paths, options.output)
     print(f"wrote {options.output}, the average of {len(paths)} checkpoint(s):")
     for path in paths:

@@ -15,8 +15,8 @@ file.
 
 import os
 import re
-from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import PathLike
@@ -36,8 +36,8 @@ _LOST_SENTENCES_REMEDY = (
     "run fairseq-generate again with --required-batch-size-multiple 1 (otherwise fairseq may leave out the "
     "last batch) and without --skip-invalid-size-inputs-valid-test"
 )
-_AGAIN = "run fairseq-generate again and save its whole output"
-_SEVERAL_RUNS = "lines of several runs seem to be in it; write each run to a new file"
+
+_Sentence = Dict[str, List[str]]  # its lines, without their marks and numbers, by kind: S, T, H, D, P
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,6 @@ class GenerateOutput:
     sources: Optional[List[str]]
     result_line: Optional[str]
     """fairseq's 'Generate test with beam=...: BLEU4 = ...'. Its BLEU depends on the tokenisation of the data."""
-
-
-@dataclass
-class _Sentence:
-    """The lines of one sentence; what the H- and P- lines say is not needed, only their number."""
-
-    source: Optional[str] = None
-    reference: Optional[str] = None
-    hypotheses: List[str] = field(default_factory=list)
-    scores: List[float] = field(default_factory=list)
-    count: Dict[str, int] = field(default_factory=lambda: {"H": 0, "P": 0})
 
 
 def read_hypotheses(path: PathLike, expected_sentences: Optional[int] = None) -> List[str]:
@@ -135,21 +124,23 @@ def _parse(lines: Sequence[str], path: PathLike, expected_sentences: Optional[in
     current: Optional[int] = None
     result_line: Optional[str] = None
     translated: Optional[int] = None
-    says_end = False
+    says_end = expected_sentences is not None
     for line in lines:
         record = _RECORD.match(line)
         if record:
-            index = int(record[2])
-            if index != current:
-                if index in sentences:
-                    raise _duplicate(path, index)
-                sentences[index], current = _Sentence(), index
-            _add(sentences[index], record[1], record[3], path, index)
-        elif _FINAL.match(line):
-            if result_line is not None:
+            kind, index, content = record[1], int(record[2]), record[3]
+            is_again = index != current and index in sentences
+            sentence = sentences.setdefault(index, {name: [] for name in "STHDP"})
+            current = index
+            if is_again or (kind in "ST" and (sentence[kind] or sentence["D"])):
                 raise UserError(
-                    f"{path} holds the output of two runs (two 'Generate ...' lines); write each to a new file"
+                    f"{path} holds sentence {index} twice (was output appended to an old file?); "
+                    "write each run to a new file"
                 )
+            if kind in "HD" and _score_and_text(content) is None:
+                raise UserError(f"{path}: sentence {index} has a damaged {kind}- line; run fairseq-generate again")
+            sentence[kind].append(content)
+        elif _FINAL.match(line):
             result_line = line
         else:
             count = _TRANSLATED.search(line)
@@ -157,42 +148,21 @@ def _parse(lines: Sequence[str], path: PathLike, expected_sentences: Optional[in
                 translated = int(count[1].replace(",", ""))
             says_end = says_end or bool(count or _INTERACTIVE_END.search(line))
 
-    _check_hypotheses(sentences, path)
-    if _RECORD.match(lines[-1]) and not _ends_its_last_line(path):
-        raise UserError(f"{path} was cut off in its last line; {_AGAIN}")
-    _check_complete(sentences, path, result_line is not None)
-    if not (says_end or result_line is not None or expected_sentences is not None):
+    _check_lines(sentences, path, lines, result_line)
+    if not says_end and result_line is None:
         raise UserError(
             f"{path} does not say whether it is complete (no references, no log lines); "
             "give the number of sentences that were to be translated"
         )
-    _check_one_run(sentences, path)
-    _check_count(sentences, path, translated, expected_sentences)
-    ordered = [sentences[index] for index in range(len(sentences))]
+    results = {index: [_score_and_text(line) for line in sentence["D"]] for index, sentence in sentences.items()}
+    _check_one_run({index: [score for score, _ in hypotheses] for index, hypotheses in results.items()}, path)
+    _check_numbers(sentences, path, translated, expected_sentences)
     return GenerateOutput(
-        hypotheses=[sentence.hypotheses[0] for sentence in ordered],
-        references=_all_or_none([sentence.reference for sentence in ordered]),
-        sources=_all_or_none([sentence.source for sentence in ordered]),
+        hypotheses=[results[index][0][1] for index in range(len(results))],
+        references=_only_lines(sentences, "T"),
+        sources=_only_lines(sentences, "S"),
         result_line=result_line,
     )
-
-
-def _add(sentence: _Sentence, kind: str, content: str, path: PathLike, index: int) -> None:
-    if kind in "ST":
-        name = "source" if kind == "S" else "reference"
-        if getattr(sentence, name) is not None or sentence.hypotheses:
-            raise _duplicate(path, index)
-        setattr(sentence, name, content)
-        return
-    if kind in sentence.count:
-        sentence.count[kind] += 1
-    if kind in "HD":
-        parts = _score_and_text(content)
-        if parts is None:
-            raise UserError(f"{path}: sentence {index} has a damaged {kind}- line; run fairseq-generate again")
-        if kind == "D":
-            sentence.scores.append(parts[0])
-            sentence.hypotheses.append(parts[1])
 
 
 def _score_and_text(content: str) -> Optional[Tuple[float, str]]:
@@ -204,17 +174,29 @@ def _score_and_text(content: str) -> Optional[Tuple[float, str]]:
         return None
 
 
-def _check_hypotheses(sentences: Dict[int, _Sentence], path: PathLike) -> None:
-    if any(sentence.hypotheses for sentence in sentences.values()):
-        return
-    if any(sentence.count["H"] for sentence in sentences.values()):
+def _check_lines(
+    sentences: Mapping[int, _Sentence], path: PathLike, lines: Sequence[str], result_line: Optional[str]
+) -> None:
+    """Assert that no line of a sentence is missing."""
+    present = {kind for sentence in sentences.values() for kind in sentence if sentence[kind]}
+    if "D" not in present:
+        if "H" in present:
+            raise UserError(
+                f"{path} has H- lines and no D- lines, as fairseq before 0.10 wrote them; "
+                "sort the H- lines by number, and score their text as a plain file"
+            )
         raise UserError(
-            f"{path} has H- lines and no D- lines, as fairseq before 0.10 wrote them; sort the H- lines by number, "
-            "and score their text as a plain file"
+            f"{path} has no hypotheses (D- lines); save the whole output of fairseq-generate, made without --quiet"
         )
-    raise UserError(
-        f"{path} has no hypotheses (D- lines); save the whole output of fairseq-generate, made without --quiet"
-    )
+    cut_off = f"{path} was cut off; run fairseq-generate again and save its whole output"
+    if _RECORD.match(lines[-1]) and not _ends_its_last_line(path):
+        raise UserError(f"{cut_off} (its last line is incomplete)")
+    if "T" in present and result_line is None:
+        raise UserError(f"{cut_off} (it ends with a line 'Generate ... with beam=...')")
+    # A file of some kinds of lines only (of the D- lines, say) is complete without the others.
+    for index, sentence in sentences.items():
+        if not sentence["D"] or any(len(sentence[kind]) != len(sentence["D"]) for kind in present & {"H", "P"}):
+            raise UserError(f"{cut_off} (sentence {index} is incomplete)")
 
 
 def _ends_its_last_line(path: PathLike) -> bool:
@@ -225,55 +207,39 @@ def _ends_its_last_line(path: PathLike) -> bool:
         return stream.read() == b"\n"
 
 
-def _check_complete(sentences: Dict[int, _Sentence], path: PathLike, has_result_line: bool) -> None:
-    cut_off = f"{path} was cut off; {_AGAIN}"
-    if any(sentence.reference is not None for sentence in sentences.values()) and not has_result_line:
-        raise UserError(f"{cut_off} (it ends with a line 'Generate ... with beam=...')")
-    # A file of some kinds of lines only (of the D- lines, say) is complete without the others.
-    printed = [kind for kind in "HP" if any(sentence.count[kind] for sentence in sentences.values())]
-    for index, sentence in sentences.items():
-        number = len(sentence.hypotheses)
-        if number == 0 or any(sentence.count[kind] != number for kind in printed):
-            raise UserError(f"{cut_off} (sentence {index} is incomplete)")
-
-
-def _check_one_run(sentences: Dict[int, _Sentence], path: PathLike) -> None:
+def _check_one_run(scores: Mapping[int, Sequence[float]], path: PathLike) -> None:
     """Lines of several runs, sorted together say, would be scored as a mixture of their translations."""
-    first = next(iter(sentences))
-    expected = len(sentences[first].hypotheses)
-    for index, sentence in sentences.items():
-        count, scores = len(sentence.hypotheses), sentence.scores
-        if count != expected:
+    remedy = "lines of several runs seem to be in it; write each run to a new file"
+    first = next(iter(scores))
+    for index, of_sentence in scores.items():
+        if len(of_sentence) != len(scores[first]):
             raise UserError(
-                f"{path} has {count} hypotheses of sentence {index} and {expected} of {first}; {_SEVERAL_RUNS}"
+                f"{path} has {len(of_sentence)} hypotheses of sentence {index} and {len(scores[first])} of {first}; "
+                f"{remedy}"
             )
-        if any(score < following for score, following in zip(scores, scores[1:])):
-            raise UserError(f"the hypotheses of sentence {index} in {path} do not come best first; {_SEVERAL_RUNS}")
+        if any(score < following for score, following in zip(of_sentence, of_sentence[1:])):
+            raise UserError(f"the hypotheses of sentence {index} in {path} do not come best first; {remedy}")
 
 
-def _check_count(
-    sentences: Dict[int, _Sentence], path: PathLike, translated: Optional[int], expected_sentences: Optional[int]
+def _check_numbers(
+    numbers: Collection[int], path: PathLike, translated: Optional[int], expected_sentences: Optional[int]
 ) -> None:
-    count = len(sentences)
-    if translated is not None and translated != count:
+    """Assert that the sentences are numbered from 0 without a gap, up to the number that is known."""
+    count = len(numbers)
+    if translated not in (None, count):
         raise UserError(
             f"{path} holds {count} sentences, but fairseq translated {translated}; run fairseq-generate again"
         )
-    if expected_sentences is not None and expected_sentences != count:
+    if expected_sentences not in (None, count):
         raise UserError(f"{path} holds {count} sentences instead of {expected_sentences}; {_LOST_SENTENCES_REMEDY}")
-    gap = next((index for index in range(count) if index not in sentences), None)
+    gap = next((index for index in range(count) if index not in numbers), None)
     if gap is not None:
         raise UserError(
-            f"{path} lacks sentence {gap} (it has {count}, numbered up to {max(sentences)}); {_LOST_SENTENCES_REMEDY}"
+            f"{path} lacks sentence {gap} (it has {count}, numbered up to {max(numbers)}); {_LOST_SENTENCES_REMEDY}"
         )
 
 
-def _all_or_none(values: Sequence[Optional[str]]) -> Optional[List[str]]:
-    present = [value for value in values if value is not None]
-    return present if len(present) == len(values) else None
-
-
-def _duplicate(path: PathLike, index: int) -> UserError:
-    return UserError(
-        f"{path} holds sentence {index} twice (was output appended to an old file?); write each run to a new file"
-    )
+def _only_lines(sentences: Mapping[int, _Sentence], kind: str) -> Optional[List[str]]:
+    """The one line of this kind of each sentence, or None if some have none."""
+    lines = [line for _, sentence in sorted(sentences.items()) for line in sentence[kind]]
+    return lines if len(lines) == len(sentences) else None

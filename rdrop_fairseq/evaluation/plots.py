@@ -1,9 +1,8 @@
 """Training curves of one or more runs as PNG images."""
 
 import io
-import math
 from dataclasses import dataclass
-from typing import Any, Callable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.evaluation.training_log import Record, TrainingLog
@@ -85,20 +84,23 @@ def _points(curve: _Curve, log: TrainingLog) -> Points:
     points = []
     for record in curve.records(log):
         value = getattr(record, curve.value)
-        if value is not None and max(abs(value), record.elapsed_seconds) < _LARGEST and math.isfinite(value):
+        if value is not None and abs(value) < _LARGEST and record.elapsed_seconds < _LARGEST:  # and so no NaN
             points.append((record.update, record.elapsed_seconds, value))
     return points
 
 
 def _draw(curve: _Curve, points: Mapping[str, Points]) -> bytes:
-    matplotlib_figure, agg_canvas = _matplotlib()
-    # Figure and canvas without pyplot: no global state, no display, nothing to close.
-    figure = matplotlib_figure(figsize=(11, 4.4), dpi=120, layout="constrained")
-    agg_canvas(figure)
+    try:
+        from matplotlib.figure import Figure as MatplotlibFigure
+    except ImportError as error:
+        raise UserError(
+            "plots need matplotlib; pip install 'rdrop_fairseq[plot]', or pip install matplotlib"
+        ) from error
+    # A figure without pyplot: no global state, no display, nothing to close.
+    figure = MatplotlibFigure(figsize=(11, 4.4), dpi=120, layout="constrained")
     figure.suptitle(curve.title)
     over_updates, over_time = figure.subplots(1, 2, sharey=True)
-    longest = max(seconds for of_run in points.values() for _, seconds, _ in of_run)
-    unit, seconds_per_unit = _time_unit(longest)
+    unit, seconds_per_unit = _time_unit(max(seconds for of_run in points.values() for _, seconds, _ in of_run))
 
     for number, (name, of_run) in enumerate(points.items()):
         if not of_run:
@@ -136,14 +138,3 @@ def _time_unit(longest_seconds: float) -> Tuple[str, float]:
     if longest_seconds < 3 * 3600:
         return "minutes", 60.0
     return "hours", 3600.0
-
-
-def _matplotlib() -> Tuple[Any, Any]:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as MatplotlibFigure
-    except ImportError as error:
-        raise UserError(
-            "plots need matplotlib; pip install 'rdrop_fairseq[plot]', or pip install matplotlib"
-        ) from error
-    return MatplotlibFigure, FigureCanvasAgg

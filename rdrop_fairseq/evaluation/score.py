@@ -56,23 +56,21 @@ def score_files(
 
     Args:
         reference: detokenised reference text, one sentence a line.
-        systems: for each name a file of detokenised text or the output of fairseq-generate.
+        systems: one or more; for each name a file of detokenised text or the output of fairseq-generate.
         baseline: with which the others are compared; the first system if None.
         source_lang: noted in the report.
         target_lang: noted in the report; zh, ja and ko choose sacreBLEU's tokeniser for that language.
         resamples: of the bootstrap, from 1 to a million.
-        seed: of the bootstrap, from 1; the result is a function of the texts, ``resamples`` and ``seed``.
+        seed: of the bootstrap; the result is a function of the texts, ``resamples`` and ``seed``.
         lowercase: both sides, for BLEU and chrF; the signatures say so.
         paper_bleu: also the scores of :class:`PaperScorer`, which need ``target_lang``.
         origins: for each name what the translations were made with, noted in the report.
         detokenise: the translations, not the reference, are tokens of Moses; needs ``target_lang``.
 
     Raises:
-        UserError: see :func:`rdrop_fairseq.evaluation.generate_output.read_hypotheses`; an unknown baseline; a seed or
-            number of resamples out of range.
+        UserError: see :func:`rdrop_fairseq.evaluation.generate_output.read_hypotheses`; an unknown baseline; a
+            number of resamples out of range; no language where one is needed.
     """
-    if not systems:
-        raise UserError("no system to score; give at least one --system NAME=FILE")
     baseline = next(iter(systems)) if baseline is None else baseline
     if baseline not in systems:
         raise UserError(f"unknown baseline {baseline!r}; the systems are: {', '.join(systems)}")
@@ -80,8 +78,6 @@ def score_files(
         raise UserError(
             f"--resamples {resamples}: give a number from 1 to {_MOST_RESAMPLES} ({DEFAULT_RESAMPLES} is usual)"
         )
-    if seed < 1:  # sacreBLEU takes 0 to mean "a different seed each time"
-        raise UserError(f"--seed {seed}: give a number of at least 1")
     for wanted, what in ((paper_bleu, "BLEU on tokens"), (detokenise, "--detokenise")):
         if wanted and not target_lang:
             raise UserError(f"{what} needs the language of the tokens; give --target-lang")

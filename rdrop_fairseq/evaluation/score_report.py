@@ -139,8 +139,7 @@ def write_markdown(report: ScoreReport, path: PathLike) -> None:
     if paper_rows:
         parts.append(f"{PAPER_BLEU_NOTE[0].upper()}{PAPER_BLEU_NOTE[1:]}:")
         parts.append(markdown_table(["system", "tokenised BLEU", "compound-split BLEU"], paper_rows))
-    notes = [f"{name}: `{signature}`" for name, signature in report.signatures.items()]
-    parts.append("\n".join(f"- {note}" for note in notes + _explanations(report)))
+    parts.append("\n".join(f"- {note}" for note in score_notes(report)))
     write_text(path, "\n\n".join(parts) + "\n")
 
 
@@ -148,6 +147,12 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], alignm
     """A Markdown table; ``alignment`` ("left", "right") is of all columns but the first, which stands to the left."""
     alignments = ["left"] + [alignment] * (len(headers) - 1)
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=alignments)
+
+
+def score_notes(report: ScoreReport) -> List[str]:
+    """What belongs below a table of the scores, in Markdown: the signatures, and what was scored and how."""
+    signatures = [f"{name} signature: `{signature}`" for name, signature in report.signatures.items()]
+    return signatures + _explanations(report, quote="`")
 
 
 def _rows(report: ScoreReport) -> List[List[str]]:
@@ -160,11 +165,11 @@ def _rows(report: ScoreReport) -> List[List[str]]:
     return rows
 
 
-def _explanations(report: ScoreReport) -> List[str]:
+def _explanations(report: ScoreReport, quote: str = "") -> List[str]:
     languages = ""
     if report.source_lang and report.target_lang:
         languages = f", {report.source_lang}-{report.target_lang}"
-    lines = [f"{report.sentences} sentences{languages}, reference {report.reference}"]
+    lines = [f"{report.sentences} sentences{languages}, reference {quote}{report.reference}{quote}"]
     lines += [f"{system.name}: {system.origin}" for system in report.systems if system.origin]
     several = len(report.systems) > 1
     if several:
@@ -172,5 +177,7 @@ def _explanations(report: ScoreReport) -> List[str]:
             f"p: paired bootstrap test against {report.baseline}; "
             f"below {SIGNIFICANCE_LEVEL} the difference is significant"
         )
-    signatures = ", ".join(f"{name}|{signature}" for name, signature in report.bootstrap_signatures.items())
+    signatures = ", ".join(
+        f"{name} {quote}{signature}{quote}" for name, signature in report.bootstrap_signatures.items()
+    )
     return [*lines, f"bootstrap means, intervals{' and p' if several else ''}: {signatures}"]

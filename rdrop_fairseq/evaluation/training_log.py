@@ -14,10 +14,10 @@ included), and begins at 0 again when a run is resumed. Validations carry no tim
 import json
 import math
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy
 
@@ -74,11 +74,11 @@ class TrainingLog:
 
     def kl_records(self) -> List[Record]:
         """The records that have an R-Drop KL: by log interval, or by epoch if that was not reached."""
-        by_interval, by_epoch = (
-            [record for record in records if record.rdrop_kl_loss is not None]
-            for records in (self.training, self.epochs)
-        )
-        return by_interval or by_epoch
+        for records in (self.training, self.epochs):
+            with_kl = [record for record in records if record.rdrop_kl_loss is not None]
+            if with_kl:
+                return with_kl
+        return []
 
 
 def read_training_log(path: PathLike, subset: str = "valid") -> TrainingLog:
@@ -114,53 +114,40 @@ def parse_training_log(text: str, subset: str = "valid") -> TrainingLog:
     for line in text.split("\n"):
         start = _PROCESS_START.fullmatch(line.rstrip("\r"))
         if start:
-            processes.append(_Process())
-            processes[-1].set_clock(_timestamp(start[1]), 0.0)
+            processes.append(_Process(_timestamp(start[1])))
             continue
-        logged = _parse_line(line, subset)
-        if logged is None:
+        match = _LINE.fullmatch(line)
+        logged = match and _parse_record(match[2], subset)
+        if not logged:
             continue
-        if processes[-1].ended_before(logged):
+        kind, record = logged
+        if processes[-1].ended_before(kind, record):
             processes.append(_Process())
-        processes[-1].add(logged)
+        processes[-1].add(kind, record, _timestamp(match[1]))
     return _join(processes)
 
 
-class _Logged(NamedTuple):
-    """A line of the log: a record that has no time yet, and what its time comes from."""
-
-    kind: str
-    record: Record
-    wall: Optional[float]
-    timestamp: Optional[datetime]
-
-
-def _parse_line(line: str, subset: str) -> Optional[_Logged]:
-    """What a line of the log says, or None for one that is no record."""
-    match = _LINE.fullmatch(line)
-    if match is None:
-        return None
+def _parse_record(text: str, subset: str) -> Optional[Tuple[str, Record]]:
+    """Kind and content of a record, whose time is the wall time of its process or NaN; None if it is no record."""
     try:
-        stats = json.loads(match[2])
+        stats = json.loads(text)
     except (ValueError, RecursionError):
         return None
     # fairseq puts a prefix before the names of what is no average over a log interval.
     for kind, prefix in zip(_KINDS, ("", "train_", f"{subset}_")):
         epoch, update, wall = (_number(stats, key) for key in ("epoch", f"{prefix}num_updates", f"{prefix}wall"))
-        if update is None or not 0 <= update < _MOST:
+        if not _is_count(update):
             continue
-        record = Record(
-            epoch=int(epoch) if epoch is not None and 0 <= epoch < _MOST else 0,
+        return kind, Record(
+            epoch=int(epoch) if _is_count(epoch) else 0,
             update=int(update),
-            elapsed_seconds=0.0,
+            elapsed_seconds=wall if _is_count(wall) else math.nan,
             loss=_number(stats, f"{prefix}loss"),
             nll_loss=_number(stats, f"{prefix}nll_loss"),
             perplexity=_number(stats, f"{prefix}ppl"),
             bleu=_number(stats, f"{prefix}bleu"),
             rdrop_kl_loss=_number(stats, f"{prefix}rdrop_kl_loss"),
         )
-        has_wall = kind != "validation" and wall is not None and 0 <= wall < _MOST
-        return _Logged(kind, record, wall if has_wall else None, _timestamp(match[1]))
     return None
 
 
@@ -172,6 +159,10 @@ def _number(stats: Dict[str, Any], key: str) -> Optional[float]:
         return None
 
 
+def _is_count(number: Optional[float]) -> bool:
+    return number is not None and 0 <= number < _MOST
+
+
 def _timestamp(text: Optional[str]) -> Optional[datetime]:
     try:
         return None if text is None else datetime.strptime(text, "%Y-%m-%d %H:%M:%S")
@@ -179,84 +170,79 @@ def _timestamp(text: Optional[str]) -> Optional[datetime]:
         return None
 
 
-@dataclass
 class _Process:
     """What one process logged, by kind and update; its times count from its own start."""
 
-    records: Dict[str, Dict[int, Record]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})
-    without_time: Set[int] = field(default_factory=set)
-    """Updates of validations that have no time stamp."""
-    clock: Optional[Tuple[datetime, float]] = None
-    """A time of day, and the seconds since the start that belong to it."""
-    last_wall: float = 0.0
-    last_update: int = 0
+    def __init__(self, start: Optional[datetime] = None) -> None:
+        self.records: Dict[str, Dict[int, Record]] = {kind: {} for kind in _KINDS}
+        self._last_wall = 0.0
+        self._last_timestamp = start  # the time of day at the last wall time
+        self._last_update = 0
 
-    def set_clock(self, timestamp: Optional[datetime], wall: float) -> None:
-        self.clock = None if timestamp is None else (timestamp, wall)
-
-    def ended_before(self, logged: _Logged) -> bool:
+    def ended_before(self, kind: str, record: Record) -> bool:
         """Whether a training record is of a later process: its time or update count went back."""
-        went_back = logged.wall is not None and logged.wall < self.last_wall
-        return logged.kind != "validation" and (went_back or logged.record.update < self.last_update)
+        went_back = record.elapsed_seconds < self._last_wall or record.update < self._last_update
+        return kind != "validation" and went_back
 
-    def add(self, logged: _Logged) -> None:
-        update, elapsed = logged.record.update, self.last_wall
-        if logged.kind != "validation":
-            if logged.wall is not None:
-                elapsed = self.last_wall = logged.wall
-                self.set_clock(logged.timestamp, elapsed)
-            self.last_update = max(self.last_update, update)
-        elif self.clock is not None and logged.timestamp is not None:
-            elapsed = self.clock[1] + max(0.0, (logged.timestamp - self.clock[0]).total_seconds())
+    def add(self, kind: str, record: Record, timestamp: Optional[datetime]) -> None:
+        """Add a record with the time that its line tells; a validation without a time stamp has NaN for now."""
+        elapsed = record.elapsed_seconds
+        if kind == "validation":
+            elapsed = math.nan
+            if self._last_timestamp is not None and timestamp is not None:
+                elapsed = self._last_wall + max(0.0, (timestamp - self._last_timestamp).total_seconds())
         else:
-            self.without_time.add(update)
-        self.records[logged.kind][update] = replace(logged.record, elapsed_seconds=elapsed)
+            self._last_update = max(self._last_update, record.update)
+            if math.isnan(elapsed):
+                elapsed = self._last_wall
+            else:
+                self._last_wall, self._last_timestamp = elapsed, timestamp
+        self.records[kind][record.update] = replace(record, elapsed_seconds=elapsed)
 
-    def settle_times(self) -> None:
+    def settle_times(self) -> float:
         """Bring the times of validations between those of training just before and just after them.
 
         A time stamp and a wall time are both whole seconds, one cut off and one rounded, so their sum can be
         off by one. A validation without a time stamp gets the time at which training reached its update.
+
+        Returns:
+            The seconds from the start of the process to what it logged last, which may be a validation.
         """
         training, epochs = (
             {update: record.elapsed_seconds for update, record in self.records[kind].items()} for kind in _KINDS[:2]
         )
         reached = {0: 0.0, **epochs, **training}
         points = sorted(reached)
+        last = self._last_wall
         for update, record in self.records["validation"].items():
-            if update in self.without_time:
+            elapsed = record.elapsed_seconds
+            if math.isnan(elapsed):
                 elapsed = float(numpy.interp(update, points, [reached[point] for point in points]))
-            else:
-                # The record of an epoch is written after the validation at its last update.
-                before = [time for point, time in training.items() if point <= update]
-                after = [time for point, time in training.items() if point > update]
-                after += [time for point, time in epochs.items() if point >= update]
-                elapsed = min([max([record.elapsed_seconds, *before]), *after])
+            # The record of an epoch is written after the validation at its last update.
+            before = [time for point, time in training.items() if point <= update]
+            after = [time for point, time in training.items() if point > update]
+            after += [time for point, time in epochs.items() if point >= update]
+            elapsed = min([max([elapsed, *before]), *after])
             self.records["validation"][update] = replace(record, elapsed_seconds=elapsed)
-
-    def first_update(self) -> Optional[int]:
-        return min((update for records in self.records.values() for update in records), default=None)
-
-    def duration(self) -> float:
-        """The seconds from its start to what it logged last, which may be a validation."""
-        return max([self.last_wall, *(record.elapsed_seconds for record in self.records["validation"].values())])
+            last = max(last, elapsed)
+        return last
 
 
 def _join(processes: List[_Process]) -> TrainingLog:
     joined: Dict[str, Dict[int, Record]] = {kind: {} for kind in _KINDS}
     elapsed = 0.0
     for process in processes:
-        first_update = process.first_update()
+        first_update = min((update for records in process.records.values() for update in records), default=None)
         if first_update is None:
             continue
-        process.settle_times()
         for kind, records in joined.items():
             joined[kind] = {update: record for update, record in records.items() if update < first_update}
         if not any(joined.values()):
             elapsed = 0.0
+        duration = process.settle_times()
         for kind, records in process.records.items():
             for update, record in records.items():
                 joined[kind][update] = replace(record, elapsed_seconds=elapsed + record.elapsed_seconds)
-        elapsed += process.duration()
+        elapsed += duration
     in_order = {kind: [records[update] for update in sorted(records)] for kind, records in joined.items()}
     return TrainingLog(elapsed_seconds=elapsed, **in_order)

@@ -9,7 +9,7 @@ import pytest
 
 import rdrop_fairseq
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.evaluation import plots, report, score, score_report
+from rdrop_fairseq.evaluation import plots, report, report_text, score, score_report
 
 REFERENCE = [f"Satz {number} steht hier am Ende der Liste ." for number in range(60)]
 
@@ -111,7 +111,7 @@ def test_samples_are_the_first_that_differ(experiment):
 def conclusions(experiment, **change):
     runs = {"baseline": experiment / "baseline", "R-Drop": experiment / "rdrop"}
     scores = score_report.read_scores(experiment / "scores.json")
-    return report.conclusions({name: report.read_run(folder) for name, folder in runs.items()}, scores)
+    return report_text.conclusions({name: report.read_run(folder) for name, folder in runs.items()}, scores)
 
 
 def test_sentences_on_a_significant_difference(experiment):

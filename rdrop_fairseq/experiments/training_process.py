@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 from rdrop_fairseq.common.command_line import show
 from rdrop_fairseq.common.processes import program_path
@@ -32,7 +32,7 @@ class TrainingProcess:
     process is killed, and the log goes on across resumes.
     """
 
-    def __init__(self, command: List[str], environment: Dict[str, str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: Dict[str, str], log: Path) -> None:
         """Start it.
 
         Args:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Sequence, Tuple
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import PathLike
 from rdrop_fairseq.experiments.configuration import Setting, closest
-from rdrop_fairseq.experiments.options import is_refused, words_of
+from rdrop_fairseq.experiments.options import refusal, words_of
 
 # How argparse begins a complaint about one option, all of whose names it gives.
 _COMPLAINT = re.compile(r"argument (?P<flags>\S+): (?P<reason>.*)", re.DOTALL)
@@ -58,7 +58,7 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Tu
     for setting in settings:
         action = actions.get(setting.flag)
         if action is None:
-            known = (flag for flag in actions if flag[:2] == "--" and not is_refused(flag, command))
+            known = (flag for flag in actions if flag[:2] == "--" and not refusal(flag, command))
             suggestion = closest(setting.flag, known) or "leave it out"
             raise UserError(f"{setting.place}: {setting.flag} is no flag of {command}; {suggestion}")
         if action.nargs == 0 and setting.value is not None:

@@ -68,6 +68,7 @@ class RunFolder:
         self.commands = path / "command.txt"
         self.checkpoints = path / "checkpoints"
         self.last_checkpoint = self.checkpoints / "checkpoint_last.pt"
+        self.best_checkpoint = self.checkpoints / "checkpoint_best.pt"
         self._exit_status = path / "exit_status"
 
     def read_record(self, remedy: str = "choose another run folder, or delete it") -> Optional[RunRecord]:

@@ -17,9 +17,7 @@ def lock(folder):
 def test_one_process_at_a_time(tmp_path):
     folder = tmp_path / "new" / "folder"
     with lock(folder):
-        with pytest.raises(
-            UserError, match="^another process works in .*; wait for it, or choose another folder$"
-        ):
+        with pytest.raises(UserError, match="^another process works in .*; wait for it, or choose another folder$"):
             with lock(folder):
                 pass
         # As another process sees it.

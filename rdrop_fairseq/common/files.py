@@ -5,7 +5,7 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any, Iterator, Optional, Union
 
@@ -39,13 +39,12 @@ def atomic_output(path: PathLike) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     with _explaining(path, None):
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+        # Not by the module tempfile, whose files nobody else may read.
+        temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
+        temporary.touch(exist_ok=False)
     try:
         with _explaining(path, temporary):
             yield temporary
-            _give_ordinary_permissions(temporary)
             with open(temporary, "rb+") as stream:
                 os.fsync(stream.fileno())
             os.replace(temporary, target)
@@ -102,13 +101,6 @@ def sha256_of(path: PathLike) -> str:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give an existing, readable file") from error
     return digest.hexdigest()
-
-
-def _give_ordinary_permissions(path: Path) -> None:
-    """mkstemp makes files private; give this one the permissions that open() would have given."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:

@@ -15,7 +15,7 @@ _OPTIONS = {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signatur
 
 
 @contextlib.contextmanager
-def locked_folder(folder: Path, program: str, taken: str, another_place: str) -> Iterator[None]:
+def locked_folder(folder: Path, program: str, remedy: str) -> Iterator[None]:
     """Make a folder and keep every other process from it for the time of the block.
 
     The system ends the lock with the process that holds it, however that ends. Some file systems cannot lock (Lustre
@@ -24,8 +24,7 @@ def locked_folder(folder: Path, program: str, taken: str, another_place: str) ->
     Args:
         folder: the folder; the lock is the file ``.lock`` in it.
         program: the name of the program, for what it says.
-        taken: the message if another process holds the lock.
-        another_place: what to do where the folder cannot be written, for the message.
+        remedy: what to do where the folder is in use or cannot be written, for the message.
 
     Raises:
         UserError: another process holds it, or the folder cannot be written.
@@ -35,12 +34,12 @@ def locked_folder(folder: Path, program: str, taken: str, another_place: str) ->
         folder.mkdir(parents=True, exist_ok=True)
         path.touch()
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; free space, or {another_place}") from error
+        raise UserError(f"cannot write to {folder}: {error.strerror}; free space, or {remedy}") from error
     lock = FileLock(str(path), timeout=0, **_OPTIONS)
     try:
         lock.acquire()
     except Timeout as error:
-        raise UserError(taken) from error
+        raise UserError(f"another process works in {folder}; wait for it, or {remedy}") from error
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         say(

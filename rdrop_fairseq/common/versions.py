@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Dict, List, Optional
 
+from rdrop_fairseq.common.processes import available_cores
+
 _PACKAGES = ("torch", "sacrebleu", "sentencepiece", "sacremoses", "numpy")
 # fairseq is published under two names; both are imported as ``fairseq``.
 _FAIRSEQ_DISTRIBUTIONS = ("fairseq", "fairseq-fixed")
@@ -27,12 +29,10 @@ def package_versions() -> Dict[str, str]:
 
 def hardware() -> Dict[str, str]:
     """The processor, the cores this process may use, memory, and GPUs if torch sees any."""
-    description = {"CPU": _processor(), "cores": _cores()}
-    memory = _memory()
-    if memory:
-        description["memory"] = memory
-    gpus = _gpus()
-    description["GPU"] = ", ".join(gpus) if gpus else "none"
+    description = {"CPU": _processor(), "cores": f"{available_cores()} of {os.cpu_count()}"}
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        description["memory"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
+    description["GPU"] = ", ".join(_gpus()) or "none"
     return description
 
 
@@ -46,8 +46,6 @@ def plugin_state() -> str:
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return version
     commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return version
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
     return f"{version}, git commit {commit}{' with local changes' if changed else ''}"
 
@@ -67,18 +65,6 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _cores() -> str:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{usable} of {os.cpu_count()}"
-
-
-def _memory() -> Optional[str]:
-    try:
-        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _gpus() -> List[str]:

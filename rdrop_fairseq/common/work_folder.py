@@ -51,9 +51,8 @@ class WorkFolder:
         with contextlib.ExitStack() as stack:
             # A folder that cannot be written suffices where nothing is left to do.
             if not self.path.is_dir() or os.access(self.path, os.W_OK):
-                another = f"choose another folder with {self._option}"
-                taken = f"another process works in {self._shown}; wait for it, or {another}"
-                stack.enter_context(locked_folder(self.path, self._program, taken, another))
+                remedy = f"choose another folder with {self._option}"
+                stack.enter_context(locked_folder(self.path, self._program, remedy))
             self._take_over(list(settings), lasting, late, late_stage)
             yield
 

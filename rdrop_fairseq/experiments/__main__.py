@@ -9,16 +9,17 @@ from rdrop_fairseq.common.command_line import Parser, positive_number, quiet_lib
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED
 from rdrop_fairseq.evaluation.score_report import format_table
-from rdrop_fairseq.experiments.comparison import ScoringOptions, compare
+from rdrop_fairseq.experiments import quickstart, reproduction
+from rdrop_fairseq.experiments.comparison import compare
 from rdrop_fairseq.experiments.configuration import find_configuration
 from rdrop_fairseq.experiments.options import (
     add_node_options,
     add_training_options,
     check_training_options,
-    training_settings,
+    settings_of_words,
 )
 from rdrop_fairseq.experiments.training import plan_training, train
-from rdrop_fairseq.experiments.translation import Translation, TranslationOptions
+from rdrop_fairseq.experiments.translation import Translation
 
 
 def train_parser() -> Parser:
@@ -42,7 +43,7 @@ def train_command(words: Sequence[str]) -> int:
     own, others = split_words(words, parser)
     options = parser.parse_args(own)
     check_training_options(options)
-    command_line = training_settings(others)
+    command_line = settings_of_words(others, "fairseq-train")
     variant = "baseline" if options.baseline else "rdrop"
     training = plan_training(find_configuration(options.config), variant, options, command_line)
     say("train.sh", training.summary)
@@ -72,31 +73,22 @@ def evaluate_command(words: Sequence[str]) -> int:
         raise UserError("--average and --checkpoint exclude each other; give one")
     if options.checkpoint is not None and len(options.run) > 1:
         raise UserError("--checkpoint belongs to one run; give one RUN")
-    translation = TranslationOptions(options.average, options.checkpoint, options.data, options.reference, options.cpu)
-    runs = [Translation(path, translation, generation) for path in options.run]
-    print(format_table(compare(runs, ScoringOptions(options.resamples, options.seed), "evaluate.sh", options.output)))
+    runs = [
+        Translation(
+            path, generation, average=options.average, checkpoint=options.checkpoint, data=options.data,
+            reference=options.reference, cpu=options.cpu,
+        )
+        for path in options.run
+    ]  # fmt: skip
+    print(format_table(compare(runs, "evaluate.sh", options.output, options.resamples, options.seed)))
     return 0
 
 
-def quickstart_command(words: Sequence[str]) -> int:
-    """``scripts/quickstart.sh``: baseline and R-Drop on one text, from sub-words to a report."""
-    from rdrop_fairseq.experiments.quickstart import main
-
-    return main(words)
-
-
-def reproduce_command(words: Sequence[str]) -> int:
-    """``scripts/reproduce_*.sh``: a published recipe from its archives to its scores."""
-    from rdrop_fairseq.experiments.reproduction import main
-
-    return main(words)
-
-
 COMMANDS = {
-    "quickstart": quickstart_command,
+    "quickstart": quickstart.main,
     "train": train_command,
     "evaluate": evaluate_command,
-    "reproduce": reproduce_command,
+    "reproduce": reproduction.main,
 }
 
 

@@ -1,29 +1,25 @@
 """The scores of one or more runs: translate what is not translated yet, score, and test whether they differ."""
 
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Optional, Sequence
 
 from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.locks import locked_folder
 from rdrop_fairseq.common.text import read_lines
 from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED, score_files
 from rdrop_fairseq.evaluation.score_report import ScoreReport, write_markdown, write_scores
 from rdrop_fairseq.experiments.translation import Translation
 
 
-@dataclass(frozen=True)
-class ScoringOptions:
-    """How translations are scored: of the bootstrap test, and whether as papers do, too."""
-
-    resamples: int = DEFAULT_RESAMPLES
-    seed: int = DEFAULT_SEED
-    paper_bleu: bool = True
-
-
 def compare(
-    runs: Sequence[Translation], options: ScoringOptions, program: str, output: Optional[Path] = None
+    runs: Sequence[Translation],
+    program: str,
+    output: Optional[Path] = None,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = DEFAULT_SEED,
+    paper_bleu: bool = True,
 ) -> ScoreReport:
     """Translate and score runs, and write all results.
 
@@ -32,9 +28,11 @@ def compare(
 
     Args:
         runs: of the same test set.
-        options: how they are scored.
         program: the name of the script, for what it says.
         output: where the comparison of several runs goes; the evaluation folder of the last unless given.
+        resamples: of the bootstrap test.
+        seed: of the bootstrap test.
+        paper_bleu: score as papers do, too.
 
     Returns:
         The scores of all runs together.
@@ -43,9 +41,27 @@ def compare(
         UserError: runs are the same or of different test sets, one cannot be translated, or another process is there.
     """
     _check_comparable(runs)
+
+    def score(runs: Sequence[Translation], folder: Path, name: str) -> ScoreReport:
+        report = score_files(
+            runs[0].reference,
+            {run.name: run.translations for run in runs},
+            baseline=next((run.name for run in runs if run.record.variant == "baseline"), runs[0].name),
+            source_lang=runs[0].languages[0],
+            target_lang=runs[0].languages[1],
+            resamples=resamples,
+            seed=seed,
+            lowercase=runs[0].lowercase,
+            paper_bleu=paper_bleu,
+            origins={run.name: run.description for run in runs},
+        )
+        write_scores(report, folder / f"{name}.json")
+        write_markdown(report, folder / f"{name}.md")
+        return report
+
     with contextlib.ExitStack() as locks:
         for run in runs:
-            locks.enter_context(run.locked(program))
+            locks.enter_context(locked_folder(run.folder, program, f"evaluate a copy of {run.path}"))
         are_translated = [run.has_translations() for run in runs]
         for run, is_translated in zip(runs, are_translated):
             if not is_translated:
@@ -58,13 +74,11 @@ def compare(
             else:
                 _translate(run, program, is_alone=len(runs) == 1)
             # Before other runs: a failure there leaves these scores behind.
-            report = _score([run], options)
-            _write(report, run.folder, "scores")
+            report = score([run], run.folder, "scores")
             say(program, f"{run.path}: scores are in {run.folder}/scores.json and scores.md")
         if len(runs) > 1:
-            report = _score(runs, options)
             folder = output or runs[-1].folder
-            _write(report, folder, "comparison")
+            report = score(runs, folder, "comparison")
             say(program, f"the comparison is in {folder}/comparison.json and comparison.md")
     return report
 
@@ -81,27 +95,6 @@ def _translate(run: Translation, program: str, is_alone: bool) -> None:
     if had_others and is_alone:
         # Its own comparison is gone with them. One in the folder of another run is not known here.
         say(program, f"{run.path}: comparisons of its earlier translations with other runs, if any, are out of date")
-
-
-def _score(runs: Sequence[Translation], options: ScoringOptions) -> ScoreReport:
-    first = runs[0]
-    return score_files(
-        first.reference,
-        {run.name: run.translations for run in runs},
-        baseline=next((run.name for run in runs if run.variant == "baseline"), first.name),
-        source_lang=first.languages[0],
-        target_lang=first.languages[1],
-        resamples=options.resamples,
-        seed=options.seed,
-        lowercase=first.lowercase,
-        paper_bleu=options.paper_bleu,
-        origins={run.name: run.description for run in runs},
-    )
-
-
-def _write(report: ScoreReport, folder: Path, name: str) -> None:
-    write_scores(report, folder / f"{name}.json")
-    write_markdown(report, folder / f"{name}.md")
 
 
 def _check_comparable(runs: Sequence[Translation]) -> None:

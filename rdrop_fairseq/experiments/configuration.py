@@ -19,7 +19,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 import yaml
 
@@ -89,18 +89,17 @@ class Configuration:
     @property
     def max_tokens(self) -> int:
         """Tokens, padding included, of one batch of one process."""
-        return _positive_number(self._setting("batch", "--max-tokens"))
+        return self._number("batch", "--max-tokens")
 
     @property
     def tokens_per_update(self) -> int:
         """Tokens, padding included, of all batches of one update: the global batch."""
-        return _positive_number(self._setting("batch", "--tokens-per-update"))
+        return self._number("batch", "--tokens-per-update")
 
     @property
     def average(self) -> Optional[int]:
         """How many of the last checkpoints are averaged before generation; None where the best one is used."""
-        setting = self._setting("evaluation", _AVERAGE)
-        return None if setting is None else _positive_number(setting)
+        return self._number("evaluation", _AVERAGE) if self._setting("evaluation", _AVERAGE) else None
 
     @property
     def generation(self) -> Tuple[Setting, ...]:
@@ -117,6 +116,12 @@ class Configuration:
 
     def _value(self, section: str, flag: str) -> str:
         return self._setting(section, flag).value
+
+    def _number(self, section: str, flag: str) -> int:
+        setting = self._setting(section, flag)
+        if not re.fullmatch(r"[1-9]\d*", setting.value):
+            raise UserError(f"{setting.place}: {flag} is {setting.value}; give a whole number above 0")
+        return int(setting.value)
 
 
 def find_configuration(name: str) -> Configuration:
@@ -142,7 +147,7 @@ def read_configuration(path: PathLike) -> Configuration:
             without its value. The message names file, line and flag.
     """
     path = Path(path)
-    sections: Dict[str, List[Setting]] = {}
+    sections: Dict[str, Tuple[Setting, ...]] = {}
     for key, value in _entries(_root(path), str(path)):
         name, place = key.value, _place(path, key)
         if name not in SECTIONS:
@@ -150,12 +155,11 @@ def read_configuration(path: PathLike) -> Configuration:
             raise UserError(f"{place}: unknown section {name}; {suggestion}")
         if name in sections:
             raise UserError(f"{place}: the section {name} is there twice; put its flags together")
-        sections[name] = []
-        if value.value != "":  # a section without flags
-            for flag, of_flag in _entries(value, f"{place}: the section {name}"):
-                sections[name].append(_setting(flag, of_flag, _place(path, flag), name, sections))
-    configuration = Configuration(path, {name: tuple(settings) for name, settings in sections.items()})
-    _check_complete(configuration)
+        # A section without flags is an empty text.
+        entries = _entries(value, f"{place}: the section {name}") if value.value != "" else []
+        sections[name] = tuple(_setting(flag, of_flag, _place(path, flag), name) for flag, of_flag in entries)
+    configuration = Configuration(path, sections)
+    _check(configuration)
     return configuration
 
 
@@ -205,20 +209,13 @@ def _place(path: Path, node: yaml.Node) -> str:
     return f"{path}:{node.start_mark.line + 1}"
 
 
-def _setting(
-    key: yaml.ScalarNode, node: yaml.Node, place: str, section: str, sections: Dict[str, List[Setting]]
-) -> Setting:
+def _setting(key: yaml.ScalarNode, node: yaml.Node, place: str, section: str) -> Setting:
     flag, known = f"--{key.value}", SECTIONS[section]
     if not is_flag(flag):
         raise UserError(f"{place}: {key.value} is no flag; write it without dashes in front, as in max-tokens: 4096")
     if section in _OWN_SECTIONS and flag not in known:
         suggestion = closest(flag, known) or f"{section} has {', '.join(known)}"
         raise UserError(f"{place}: unknown key {flag} in {section}; {suggestion}")
-    # A flag counts once in what a run is given, so the sections of a variant must not repeat each other.
-    for other in _combined_with(section):
-        for earlier in sections.get(other, []):
-            if earlier.flag == flag:
-                raise UserError(f"{place}: {flag} is given twice, first in {earlier.place}; leave one out")
     if not isinstance(node, yaml.ScalarNode):
         raise UserError(f"{place}: {flag} has a list or a mapping; put its value into quotation marks")
     is_switch = node.tag == "tag:yaml.org,2002:bool"
@@ -230,37 +227,29 @@ def _setting(
     return Setting(flag, value, place)
 
 
-def _combined_with(section: str) -> Sequence[str]:
-    """The sections whose flags reach one command line together with those of this one."""
-    if section in ("model", "training"):
-        return ("model", "training", *VARIANTS)
-    if section in VARIANTS:
-        return ("model", "training", section)
-    return (section,)
-
-
-def _check_complete(configuration: Configuration) -> None:
+def _check(configuration: Configuration) -> None:
+    """Refuse sections and flags that are missing or given twice, and values of ours that make no sense."""
     path, sections = configuration.path, configuration.sections
     for name, flags in SECTIONS.items():
         if name not in sections:
             raise UserError(f"{path}: the section {name} is missing; add it")
-        present = {setting.flag for setting in sections[name]}
         for flag in flags:
-            if flag not in present:
+            if configuration._setting(name, flag) is None:
                 raise UserError(f"{path}: {flag} is missing in {name}; add it")
-    _positive_number(configuration._setting("batch", "--max-tokens"))
-    _positive_number(configuration._setting("batch", "--tokens-per-update"))
-    average = configuration._setting("evaluation", _AVERAGE)
-    checkpoint = configuration._setting("evaluation", _CHECKPOINT)
+    # A flag counts once in what a run is given, so the sections of a variant must not repeat each other.
+    others = [sections[name] for name in (*_OWN_SECTIONS, "evaluation")]
+    for settings in (*map(configuration.training, VARIANTS), *others):
+        first: Dict[str, Setting] = {}
+        for setting in settings:
+            earlier = first.setdefault(setting.flag, setting)
+            if earlier is not setting:
+                raise UserError(
+                    f"{setting.place}: {setting.flag} is given twice, first in {earlier.place}; leave one out"
+                )
+    average, checkpoint = (configuration._setting("evaluation", flag) for flag in (_AVERAGE, _CHECKPOINT))
     if (average is None) == (checkpoint is None):
         raise UserError(f"{path}: evaluation needs one of average-checkpoints: K and checkpoint: best")
-    if average is not None:
-        _positive_number(average)
-    elif checkpoint.value != "best":
+    if checkpoint is not None and checkpoint.value != "best":
         raise UserError(f"{checkpoint.place}: {_CHECKPOINT} is {checkpoint.value}; the only choice is best")
-
-
-def _positive_number(setting: Setting) -> int:
-    if not re.fullmatch(r"[1-9]\d*", setting.value):
-        raise UserError(f"{setting.place}: {setting.flag} is {setting.value}; give a whole number above 0")
-    return int(setting.value)
+    # Each of these refuses what is no number.
+    _ = configuration.max_tokens, configuration.tokens_per_update, configuration.average

@@ -29,7 +29,7 @@ def check_settings(folder: Path, words: Sequence[str], trainings: Sequence[Train
     common = words_of(configuration.sections["model"] if with_model else ())
     common += words_of(configuration.sections["training"])
     expected = {
-        f"languages {'-'.join(trainings[0].languages)}",
+        f"languages {'-'.join(trainings[0].record.languages)}",
         f"options {' '.join([*common, '--max-tokens', str(configuration.max_tokens), *for_all])}",
         f"baseline options {' '.join(words_of(configuration.sections['baseline']))}",
         f"R-Drop options {' '.join([*words_of(configuration.sections['rdrop']), *for_rdrop])}",
@@ -54,15 +54,15 @@ def take_over(folder: Path, trainings: Sequence[Training], command: str) -> None
     Raises:
         UserError: the text is another one than that of the earlier training.
     """
-    data, languages = folder / "data-bin", trainings[0].languages
-    if fingerprint(data, *languages) != fingerprint(trainings[0].data, *languages):
+    record = trainings[0].record
+    if fingerprint(folder / "data-bin", *record.languages) != fingerprint(Path(record.data), *record.languages):
         raise UserError(f"{folder} was made of other text; choose another folder with --run-dir")
     for training in trainings:
         run = training.folder
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         for path in run.path.glob("checkpoint*.pt"):
             path.replace(run.checkpoints / path.name)
-        run.begin(training.record(), training.configuration.path, [command])
+        run.begin(training.record, training.configuration.path, [command])
     # The folder by which it is known goes last.
     for name in ("text", "subwords", "data-bin"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -4,16 +4,16 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.data.preparation import Preparation
 from rdrop_fairseq.evaluation.score_report import ScoreReport
-from rdrop_fairseq.experiments.comparison import ScoringOptions, compare
+from rdrop_fairseq.experiments.comparison import compare
 from rdrop_fairseq.experiments.configuration import Configuration, Setting
 from rdrop_fairseq.experiments.options import for_variant
 from rdrop_fairseq.experiments.training import Training, plan_training, train
-from rdrop_fairseq.experiments.translation import Translation, TranslationOptions
+from rdrop_fairseq.experiments.translation import Translation
 
 # In the order in which they are trained: the one that a reader knows comes first.
 ORDER = ("baseline", "rdrop")
@@ -57,10 +57,6 @@ class Experiment:
         self._preparation.check()
         return [self.plan(variant, data_to_come=True) for variant in ORDER]
 
-    def prepare(self) -> None:
-        """Make the binarised data."""
-        self._preparation.run()
-
     def train(self, variant: str) -> None:
         """Train ``"baseline"`` or ``"rdrop"``; ends the process where a signal ended the training."""
         training = self.plan(variant)
@@ -71,28 +67,29 @@ class Experiment:
 
     def compare(
         self,
-        names: Dict[str, str],
         output: Path,
-        options: TranslationOptions,
-        scoring: ScoringOptions,
+        names: Optional[Dict[str, str]] = None,
+        average: Optional[int] = None,
+        paper_bleu: bool = True,
     ) -> ScoreReport:
         """Translate the test set with both, and test whether they differ.
 
         Args:
-            names: of the variants in tables.
             output: the folder of comparison.json and comparison.md.
-            options: of the translations.
-            scoring: how they are scored.
+            names: of the variants in tables; those of their folders unless given.
+            average: how many checkpoints to average, in place of what the configuration says.
+            paper_bleu: score as papers do, too.
         """
-        runs: List[Translation] = [
-            Translation(self._folders[variant], options, name=names.get(variant)) for variant in ORDER
+        names = names or {}
+        runs = [
+            Translation(self._folders[variant], name=names.get(variant), average=average, cpu=self._options.cpu)
+            for variant in ORDER
         ]
-        return compare(runs, scoring, self._program, output)
+        return compare(runs, self._program, output, paper_bleu=paper_bleu)
 
     def plan(self, variant: str, data_to_come: bool = False) -> Training:
         """The training of a variant; ``data_to_come`` allows for data that are yet to be made."""
-        changes = {
-            "run_dir": self._folders[variant], "data": self._preparation.bin, "data_to_come": data_to_come
-        }  # fmt: skip
-        options = argparse.Namespace(**{**vars(self._options), **changes})
+        options = argparse.Namespace(**vars(self._options))
+        options.run_dir, options.data = self._folders[variant], self._preparation.bin
+        options.data_to_come = data_to_come
         return plan_training(self._configuration, variant, options, for_variant(self._command_line, variant))

@@ -5,29 +5,24 @@ import ast
 import json
 import re
 import sys
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import PathLike
 from rdrop_fairseq.experiments.configuration import Setting, closest
-from rdrop_fairseq.experiments.options import is_refused, words_of
+from rdrop_fairseq.experiments.options import refusal, words_of
 
 # How argparse begins a complaint about one option, all of whose names it gives.
 _COMPLAINT = re.compile(r"argument (?P<flags>\S+): (?P<reason>.*)", re.DOTALL)
 _INVALID_CHOICE = re.compile(r"invalid choice: .* \(choose from (?P<choices>.*)\)", re.DOTALL)
 
 
-class CheckedFlags(NamedTuple):
-    """Flags that fairseq understands."""
-
-    destinations: Dict[str, str]
-    """Flag -> the name under which fairseq keeps its value; flags with one meaning share it."""
-    values: argparse.Namespace
-    """The values of all of fairseq's flags, defaults included."""
-
-
-def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> CheckedFlags:
+def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Tuple[argparse.Namespace, Dict[str, str]]:
     """Parse flags as ``"fairseq-train"`` or ``"fairseq-generate"`` would.
+
+    Returns:
+        The values of all of fairseq's flags, defaults included; and for each flag given the name under which fairseq
+        keeps its value, which flags with one meaning share.
 
     Raises:
         UserError: a flag is unknown to fairseq, lacks its value, has one too many, or one of the wrong kind; the
@@ -63,7 +58,7 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Ch
     for setting in settings:
         action = actions.get(setting.flag)
         if action is None:
-            known = (flag for flag in actions if flag[:2] == "--" and not is_refused(flag, command))
+            known = (flag for flag in actions if flag[:2] == "--" and not refusal(flag, command))
             suggestion = closest(setting.flag, known) or "leave it out"
             raise UserError(f"{setting.place}: {setting.flag} is no flag of {command}; {suggestion}")
         if action.nargs == 0 and setting.value is not None:
@@ -71,7 +66,7 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Ch
         _check_value(setting, action.dest)
     if getattr(values, "criterion", None) == CRITERION_NAME:
         check_rdrop_flags(values.rdrop_alpha, values.rdrop_passes, values.rdrop_impl, values.label_smoothing)
-    return CheckedFlags({setting.flag: actions[setting.flag].dest for setting in settings}, values)
+    return values, {setting.flag: actions[setting.flag].dest for setting in settings}
 
 
 class _RefusedError(Exception):
@@ -132,8 +127,10 @@ def _without_value(setting: Setting) -> UserError:
 def _translated(complaint: str, settings: Sequence[Setting], command: str) -> UserError:
     """argparse's complaint in one line that begins with the place of the flag."""
     match = _COMPLAINT.fullmatch(complaint)
-    setting = match and _named(match["flags"].split("/"), settings)
-    if not setting:
+    flags = match["flags"].split("/") if match else []
+    # The last setting of a flag is the one that counts.
+    setting = next((setting for setting in reversed(settings) if setting.flag in flags), None)
+    if match is None or setting is None:
         return UserError(f"{command} refuses its flags: {complaint}; correct them")
     if setting.value is None:
         return _without_value(setting)
@@ -143,8 +140,3 @@ def _translated(complaint: str, settings: Sequence[Setting], command: str) -> Us
         suggestion = closest(setting.value, choices) or f"choose from {', '.join(choices[:8])}"
         return UserError(f"{setting.place}: {setting.flag} {setting.value} does not exist; {suggestion}")
     return UserError(f"{setting.place}: {setting.flag} {setting.value}: {match['reason']}; correct it")
-
-
-def _named(flags: Sequence[str], settings: Sequence[Setting]) -> Optional[Setting]:
-    """The last setting of a flag, which is the one that counts."""
-    return next((setting for setting in reversed(settings) if setting.flag in flags), None)

@@ -8,7 +8,7 @@ from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.experiments.configuration import Configuration, Setting, is_flag
 
 COMMAND_LINE = "command line"
-PRECISIONS = {"fp16": "--fp16", "bf16": "--bf16"}
+PRECISIONS = ("fp16", "bf16")
 
 # Flags of fairseq-train that the engine sets itself, and what to do in their place.
 _SET_FOR_TRAINING = {
@@ -21,12 +21,9 @@ _SET_FOR_TRAINING = {
     "--tensorboard-logdir": "give --tensorboard",
     "--log-file": "the log is train.log in the run folder",
     "--log-format": "the log is read again for progress and curves",
-    "--device-id": "give --gpus",
-    "--local_rank": "give --gpus",
-    "--nprocs-per-node": "give --gpus",
 }
-_DISTRIBUTED = "--distributed-"  # and what else begins so
-_INSTEAD_OF_DISTRIBUTED = "give --gpus, or --cpu --processes, or --nnodes and what belongs to it"
+# What begins so is set by the engine, too.
+_DISTRIBUTED = ("--distributed-", "--device-id", "--local_rank", "--nprocs-per-node")
 # These stand in a configuration, but on a command line only in another form.
 _SET_BY_CONFIGURATION = {
     "--task": "the configuration has that of each variant",
@@ -39,30 +36,32 @@ _SET_BY_OPTION = {
     "--target-lang": "put it into the section data",
     "--cpu": "give it on the command line",
 }
-_OF_THE_RUN = "is known from the run; leave it out"
-_OF_SYSTEMS = "is for translations from elsewhere; give them with --system NAME=FILE, and no RUN"
-_WHOLE_TEST_SET = "would leave out translations, but every sentence of the test set is scored; leave it out"
+_LEAVING_OUT_TRANSLATIONS = (
+    "--quiet",
+    "--required-batch-size-multiple",
+    "--skip-invalid-size-inputs-valid-test",
+    "--num-shards",
+    "--shard-id",
+)
 # Flags of fairseq-generate that are no option beside a RUN, and why.
 _REFUSED_IN_GENERATION = {
     "--path": "is set by the script; give --checkpoint FILE",
     "--results-path": "is set by the script; the results are in RUN/evaluation",
     "--gen-subset": "is set by the script, which translates the test set; use fairseq-generate for others",
     "--score-reference": "scores the reference in place of translations; leave it out",
-    "--quiet": _WHOLE_TEST_SET,
-    "--required-batch-size-multiple": _WHOLE_TEST_SET,
-    "--skip-invalid-size-inputs-valid-test": _WHOLE_TEST_SET,
-    "--num-shards": _WHOLE_TEST_SET,
-    "--shard-id": _WHOLE_TEST_SET,
-    "--task": _OF_THE_RUN,
-    "--user-dir": _OF_THE_RUN,
-    "--source-lang": _OF_THE_RUN,
-    "--target-lang": _OF_THE_RUN,
-    "--system": _OF_SYSTEMS,
-    "--test-set": _OF_SYSTEMS,
-    "--lowercase": _OF_SYSTEMS,
-    "--detokenise": _OF_SYSTEMS,
-    "--json": "is for translations from elsewhere; the scores of a run are in RUN/evaluation/scores.json",
-    "--markdown": "is for translations from elsewhere; the scores of a run are in RUN/evaluation/scores.md",
+    **dict.fromkeys(
+        _LEAVING_OUT_TRANSLATIONS,
+        "would leave out translations, but every sentence of the test set is scored; leave it out",
+    ),
+    **dict.fromkeys(["--task", "--user-dir", "--source-lang", "--target-lang"], "is known from the run; leave it out"),
+    **dict.fromkeys(
+        ["--system", "--test-set", "--lowercase", "--detokenise"],
+        "is for translations from elsewhere; give them with --system NAME=FILE, and no RUN",
+    ),
+    **dict.fromkeys(
+        ["--json", "--markdown"],
+        "is for translations from elsewhere; the scores of a run are in RUN/evaluation, scores.json and scores.md",
+    ),
 }
 # Flags of the task translation that say how a model reads text, in training and in generation alike.
 _OF_THE_TASK = (
@@ -135,11 +134,12 @@ def check_training_options(options: argparse.Namespace) -> None:
         raise UserError(f"--node-rank is {options.node_rank}; give 0 to {nodes - 1} with --nnodes {nodes}")
 
 
-def settings_of_words(words: Sequence[str]) -> List[Setting]:
-    """The options of a fairseq command on a command line.
+def settings_of_words(words: Sequence[str], command: str) -> List[Setting]:
+    """The options of ``"fairseq-train"`` or ``"fairseq-generate"`` on a command line.
 
     Raises:
-        UserError: a word is no option, and belongs to none.
+        UserError: a word is no option, and belongs to none; or an option is set by the engine, is known from the run,
+            or would leave sentences out.
     """
     settings: List[Setting] = []
     for word in words:
@@ -152,6 +152,10 @@ def settings_of_words(words: Sequence[str]) -> List[Setting]:
             settings[-1] = Setting(settings[-1].flag, word, COMMAND_LINE)
         else:
             raise UserError(f"{word} belongs to no option; write --option VALUE, long options only")
+    for setting in settings:
+        reason = refusal(setting.flag, command)
+        if reason:
+            raise UserError(f"{setting.flag} {reason}")
     return settings
 
 
@@ -160,36 +164,15 @@ def words_of(settings: Sequence[Setting]) -> List[str]:
     return [word for setting in settings for word in setting.words]
 
 
-def training_settings(words: Sequence[str]) -> List[Setting]:
-    """The options of fairseq-train on a command line.
-
-    Raises:
-        UserError: as :func:`settings_of_words`; or one is set by the engine.
-    """
-    settings = settings_of_words(words)
-    for setting in settings:
-        _refuse(setting, {**_SET_FOR_TRAINING, **_SET_BY_CONFIGURATION})
-    return settings
-
-
-def generation_settings(words: Sequence[str]) -> List[Setting]:
-    """The options of fairseq-generate on a command line.
-
-    Raises:
-        UserError: as :func:`settings_of_words`; or one is known from the run, or would leave sentences out.
-    """
-    settings = settings_of_words(words)
-    for setting in settings:
-        if setting.flag in _REFUSED_IN_GENERATION:
-            raise UserError(f"{setting.flag} {_REFUSED_IN_GENERATION[setting.flag]}")
-    return settings
-
-
-def is_refused(flag: str, command: str) -> bool:
-    """Whether a flag of ``"fairseq-train"`` or ``"fairseq-generate"`` is refused on a command line of ours."""
+def refusal(flag: str, command: str, in_configuration: bool = False) -> Optional[str]:
+    """Why a flag of ``"fairseq-train"`` or ``"fairseq-generate"`` is refused, and what to do; None where it is not."""
     if command == "fairseq-generate":
-        return flag in _REFUSED_IN_GENERATION
-    return flag in _SET_FOR_TRAINING or flag in _SET_BY_CONFIGURATION or flag.startswith(_DISTRIBUTED)
+        return _REFUSED_IN_GENERATION.get(flag)
+    remedies = {**_SET_FOR_TRAINING, **(_SET_BY_OPTION if in_configuration else _SET_BY_CONFIGURATION)}
+    remedy = remedies.get(flag)
+    if flag.startswith(_DISTRIBUTED):
+        remedy = "give --gpus, or --cpu --processes, or --nnodes and what belongs to it"
+    return f"is set by the script; {remedy}" if remedy else None
 
 
 def for_variant(settings: Sequence[Setting], variant: str) -> List[Setting]:
@@ -218,7 +201,9 @@ def combine(
             raise UserError(f"{flag} is an option of R-Drop, which a baseline has not; leave it or --baseline out")
     configured = configuration.training(variant, with_model="--arch" not in given)
     for setting in configured:
-        _refuse(setting, {**_SET_FOR_TRAINING, **_SET_BY_OPTION})
+        reason = refusal(setting.flag, "fairseq-train", in_configuration=True)
+        if reason:
+            raise UserError(f"{setting.place}: {setting.flag} {reason}")
     settings: Dict[str, Setting] = {}
     for setting in (*configured, *command_line):
         settings.pop(setting.flag, None)
@@ -227,17 +212,17 @@ def combine(
     if _BEST_METRIC in given and settings[_BEST_METRIC].value not in metrics and _MAXIMISE not in given:
         # The switch belongs to the configuration's metric, and fairseq has no flag to take it back.
         settings.pop(_MAXIMISE, None)
-    for flag in PRECISIONS.values():
-        settings.pop(flag, None)
+    for name in PRECISIONS:
+        settings.pop(f"--{name}", None)
     if precision is not None:
-        settings[PRECISIONS[precision]] = Setting(PRECISIONS[precision], None, COMMAND_LINE)
+        settings[f"--{precision}"] = Setting(f"--{precision}", None, COMMAND_LINE)
     return list(settings.values())
 
 
 def configured_precision(configuration: Configuration, variant: str) -> Optional[str]:
     """The number format that the configuration asks for on GPUs, None for float32."""
     flags = {setting.flag for setting in configuration.training(variant)}
-    return next((name for name, flag in PRECISIONS.items() if flag in flags), None)
+    return next((name for name in PRECISIONS if f"--{name}" in flags), None)
 
 
 def describe(settings: Sequence[Setting], destinations: Dict[str, str]) -> Dict[str, Optional[str]]:
@@ -259,12 +244,3 @@ def task_words(trained_with: Dict[str, Optional[str]]) -> List[str]:
 def joins_subwords(flags: Collection[str]) -> bool:
     """Whether with these flags fairseq-generate gives whole words."""
     return any(flag in flags for flag in _JOINS_SUBWORDS)
-
-
-def _refuse(setting: Setting, remedies: Dict[str, str]) -> None:
-    remedy = remedies.get(setting.flag)
-    if remedy is None and setting.flag.startswith(_DISTRIBUTED):
-        remedy = _INSTEAD_OF_DISTRIBUTED
-    if remedy is not None:
-        place = "" if setting.place == COMMAND_LINE else f"{setting.place}: "
-        raise UserError(f"{place}{setting.flag} is set by the script; {remedy}")

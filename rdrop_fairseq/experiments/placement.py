@@ -1,5 +1,6 @@
 """Where a training runs: CPU or GPUs, how many processes on how many nodes, and how many batches each of them takes."""
 
+import argparse
 import os
 from dataclasses import dataclass
 from typing import Dict, List, Optional
@@ -27,10 +28,8 @@ class Placement:
     @property
     def description(self) -> str:
         """For a person."""
-        device = "CPU process" if self.on_cpu else "GPU"
-        here = f"{self.processes_per_node} {device}{'es' if self.on_cpu and self.processes_per_node > 1 else ''}"
-        if not self.on_cpu and self.processes_per_node > 1:
-            here += "s"
+        singular, plural = ("CPU process", "CPU processes") if self.on_cpu else ("GPU", "GPUs")
+        here = f"{self.processes_per_node} {singular if self.processes_per_node == 1 else plural}"
         return here if self.nodes == 1 else f"{self.nodes} nodes with {here} each, this one of rank {self.node_rank}"
 
     @property
@@ -77,6 +76,28 @@ class Placement:
             if self.processes > 1 and "OMP_NUM_THREADS" not in os.environ:
                 variables["OMP_NUM_THREADS"] = str(max(1, available_cores() // self.processes_per_node))
         return variables
+
+
+def place(options: argparse.Namespace) -> Placement:
+    """Where to train: on the GPUs asked for, else on all there are, else on the CPU.
+
+    Raises:
+        UserError: there are fewer GPUs than were asked for.
+    """
+    nodes = {
+        "nodes": options.nnodes, "node_rank": options.node_rank or 0,
+        "master_address": options.master_addr, "master_port": options.master_port,
+    }  # fmt: skip
+    if options.cpu:
+        return Placement(on_cpu=True, processes_per_node=options.processes or 1, **nodes)
+    gpus = options.gpus
+    # What is only printed may be meant for another machine.
+    if gpus is None or not options.dry_run:
+        visible = visible_gpus()
+        if gpus is not None and gpus > visible:
+            raise UserError(f"--gpus {gpus}, but torch sees {visible} on this machine; ask for fewer, or give --cpu")
+        gpus = gpus or min(visible, options.default_gpus or visible)
+    return Placement(on_cpu=gpus == 0, processes_per_node=max(1, gpus), **nodes)
 
 
 def visible_gpus() -> int:

@@ -15,11 +15,9 @@ from rdrop_fairseq.data.preparation import Preparation
 from rdrop_fairseq.data.recipes import text_recipe
 from rdrop_fairseq.evaluation.score_report import format_table, write_scores
 from rdrop_fairseq.experiments import earlier_quickstart
-from rdrop_fairseq.experiments.comparison import ScoringOptions
-from rdrop_fairseq.experiments.configuration import REPOSITORY, find_configuration
+from rdrop_fairseq.experiments.configuration import REPOSITORY, Configuration, find_configuration
 from rdrop_fairseq.experiments.experiment import ORDER, Experiment
-from rdrop_fairseq.experiments.options import add_training_options, check_training_options, training_settings
-from rdrop_fairseq.experiments.translation import TranslationOptions
+from rdrop_fairseq.experiments.options import add_training_options, check_training_options, settings_of_words
 
 SCRIPT = "scripts/quickstart.sh"
 _PROGRAM = Path(SCRIPT).name
@@ -41,54 +39,54 @@ def main(words: Sequence[str]) -> int:
     if mark.is_file() and mark.read_text(encoding="utf-8") == key and scores.is_file() and report.is_file():
         say(_PROGRAM, f"{options.run_dir}: done before")
     else:
-        _run(options, others, words, folder)
+        _run(configuration, options, others, words, folder)
         write_text(mark, key)
     print(scores.read_text(encoding="utf-8"), end="")
     print(f"report: {report}")
     return 0
 
 
-def _run(options: argparse.Namespace, others: List[str], words: Sequence[str], folder: WorkFolder) -> None:
+def _run(
+    configuration: Configuration,
+    options: argparse.Namespace,
+    others: List[str],
+    words: Sequence[str],
+    folder: WorkFolder,
+) -> None:
     """All steps, each of which does nothing again that is done."""
+    from rdrop_fairseq.evaluation.report import write_report  # matplotlib takes a second
+
     languages, data = (options.source_lang, options.target_lang), options.data
     recipe = text_recipe(*languages, data, options.vocab_size, options.test_set)
     # The text may be corrected until something was trained on it.
     lasting = ["../*/checkpoints/*.pt"]
     preparation = Preparation(recipe, folder.path / "data", _PROGRAM, place_option="--run-dir", lasting=lasting)
     folders = {variant: folder.path / variant for variant in ORDER}
-    experiment = Experiment(
-        find_configuration("quickstart"), options, training_settings(others), preparation, folders, [SCRIPT, *words]
-    )
+    command_line, command = settings_of_words(others, "fairseq-train"), [SCRIPT, *words]
+    experiment = Experiment(configuration, options, command_line, preparation, folders, command)
     trainings, is_earlier = experiment.check(), earlier_quickstart.is_earlier(folder.path)
     if is_earlier:
         earlier_quickstart.check_settings(folder.path, words, trainings)
     settings = [f"languages {'-'.join(languages)}", f"text {data or 'sample corpus'}"]
     with folder.opened(settings, lasting=["*/checkpoints/*.pt"]):
-        experiment.prepare()
+        preparation.run()
         if is_earlier:
             trainings = [experiment.plan(variant) for variant in ORDER]
-            earlier_quickstart.take_over(folder.path, trainings, shlex.join([SCRIPT, *words]))
+            earlier_quickstart.take_over(folder.path, trainings, shlex.join(command))
         for variant in ORDER:
             experiment.train(variant)
-        translation, scoring = TranslationOptions(cpu=options.cpu), ScoringOptions(paper_bleu=False)
-        scores = experiment.compare(_NAMES, folder.path, translation, scoring)
+        scores = experiment.compare(folder.path, _NAMES, paper_bleu=False)
         write_scores(scores, folder.path / "scores.json")
         write_text(folder.path / "scores.txt", format_table(scores) + "\n")
         say(_PROGRAM, "writing the report")
-        _report(folder.path, preparation.bin / f"source.{languages[0]}", data, options.vocab_size)
-
-
-def _report(folder: Path, source: Path, data: Optional[Path], vocabulary_size: int) -> None:
-    from rdrop_fairseq.evaluation.report import write_report  # matplotlib takes a second
-
-    description = f"text of {data}" if data else "the sample corpus: text that a program generated, not people"
-    write_report(
-        {_NAMES[variant]: folder / variant for variant in ORDER},
-        folder / "scores.json",
-        folder,
-        source=source,
-        data=f"{description}, {vocabulary_size} sub-words",
-    )
+        text = f"text of {data}" if data else "the sample corpus: text that a program generated, not people"
+        write_report(
+            {_NAMES[variant]: folders[variant] for variant in ORDER},
+            folder.path / "scores.json",
+            folder.path,
+            source=preparation.bin / f"source.{languages[0]}",
+            data=f"{text}, {options.vocab_size} sub-words",
+        )
 
 
 def quickstart_parser() -> Parser:

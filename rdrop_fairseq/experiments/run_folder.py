@@ -1,14 +1,12 @@
 """A run's folder: which settings it belongs to, what is done in it, and who works in it."""
 
-import contextlib
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Tuple, Union
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output, write_json, write_text
-from rdrop_fairseq.common.locks import locked_folder
 from rdrop_fairseq.common.records import read_record
 from rdrop_fairseq.experiments.configuration import VARIANTS
 
@@ -70,19 +68,8 @@ class RunFolder:
         self.commands = path / "command.txt"
         self.checkpoints = path / "checkpoints"
         self.last_checkpoint = self.checkpoints / "checkpoint_last.pt"
+        self.best_checkpoint = self.checkpoints / "checkpoint_best.pt"
         self._exit_status = path / "exit_status"
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the folder and keep every other process from it for the time of the block.
-
-        Raises:
-            UserError: another process holds it, or the folder cannot be written.
-        """
-        another = "choose another folder with --run-dir"
-        taken = f"another process trains in {self.path}; wait for it, or {another}"
-        with locked_folder(self.path, "train.sh", taken, another):
-            yield
 
     def read_record(self, remedy: str = "choose another run folder, or delete it") -> Optional[RunRecord]:
         """The contents of run.json, None where there is none.
@@ -166,23 +153,15 @@ class RunFolder:
 
 
 def _differences(there: Settings, here: Settings) -> List[str]:
-    names = [*there, *(name for name in here if name not in there)]
-    return [
-        f"{name} is {_shown(there, name)} there and {_shown(here, name)} here"
-        for name in names
-        if there.get(name, _ABSENT) != here.get(name, _ABSENT)
-    ]
-
-
-_ABSENT = object()
+    pairs = [(name, _shown(there, name), _shown(here, name)) for name in {**there, **here}]
+    return [f"{name} is {earlier} there and {now} here" for name, earlier, now in pairs if earlier != now]
 
 
 def _shown(settings: Settings, name: str) -> str:
-    if name not in settings:
-        return "not given"
-    return "given" if settings[name] is None else str(settings[name])
+    value = settings.get(name, "not given")
+    return "given" if value is None else str(value)
 
 
 def _at_most(wanted: float, reached: float) -> bool:
     """Whether a limit was reached; 0 stands for none."""
-    return reached == 0 if wanted == 0 else reached == 0 or wanted <= reached
+    return reached == 0 or 0 < wanted <= reached

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, Optional, Sequence
 
 from rdrop_fairseq.common.command_line import show
 from rdrop_fairseq.common.processes import program_path
-from rdrop_fairseq.evaluation.training_log import Record, parse_training_log
+from rdrop_fairseq.evaluation.training_log import parse_training_log
 
 SECONDS_BETWEEN_LINES = 5.0
 # fairseq-train prints its configuration once, as a Python dictionary.
@@ -32,7 +32,7 @@ class TrainingProcess:
     process is killed, and the log goes on across resumes.
     """
 
-    def __init__(self, command: List[str], environment: Dict[str, str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: Dict[str, str], log: Path) -> None:
         """Start it.
 
         Args:
@@ -150,31 +150,19 @@ class Progress:
         if " | {" not in text:
             return None
         log = parse_training_log(text)
-        if log.validation:
-            return self._show(now, *_validation(log.validation[-1]))
-        if log.training and now - self._last_shown >= SECONDS_BETWEEN_LINES:
-            return self._show(now, *self._training(log.training[-1]))
-        return None
-
-    def _show(self, now: float, *parts: str) -> str:
+        is_due = now - self._last_shown >= SECONDS_BETWEEN_LINES
+        if not log.validation and not (log.training and is_due):
+            return None
         self._last_shown = now
         minutes, seconds = divmod(int(now - self._start), 60)
-        return f"{self.name:>10} {minutes:3d}:{seconds:02d}  " + "  ".join(part for part in parts if part)
-
-    def _training(self, record: Record) -> List[str]:
-        parts = [f"update {record.update}" + (f"/{self.max_update}" if self.max_update else "")]
-        parts.append(f"epoch {record.epoch}" + (f"/{self.max_epoch}" if self.max_epoch else ""))
-        if record.nll_loss is not None:
-            parts.append(f"training nll {record.nll_loss:.2f} bits")
-        if record.rdrop_kl_loss is not None:
-            parts.append(f"KL {record.rdrop_kl_loss:.3f} bits")
-        return parts
-
-
-def _validation(record: Record) -> List[str]:
-    parts = [f"update {record.update}", f"epoch {record.epoch} validated:"]
-    if record.nll_loss is not None:
-        parts.append(f"nll {record.nll_loss:.2f} bits")
-    if record.bleu is not None:
-        parts.append(f"BLEU {record.bleu:.2f}")
-    return parts
+        if log.validation:
+            record = log.validation[-1]
+            parts = [f"update {record.update}", f"epoch {record.epoch} validated:"]
+            values = [("nll {:.2f} bits", record.nll_loss), ("BLEU {:.2f}", record.bleu)]
+        else:
+            record = log.training[-1]
+            parts = [f"update {record.update}" + (f"/{self.max_update}" if self.max_update else "")]
+            parts.append(f"epoch {record.epoch}" + (f"/{self.max_epoch}" if self.max_epoch else ""))
+            values = [("training nll {:.2f} bits", record.nll_loss), ("KL {:.3f} bits", record.rdrop_kl_loss)]
+        parts += [form.format(value) for form, value in values if value is not None]
+        return f"{self.name:>10} {minutes:3d}:{seconds:02d}  " + "  ".join(parts)

@@ -2,10 +2,8 @@
 
 import contextlib
 import json
-import os
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
@@ -13,7 +11,6 @@ import torch
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import write_json, write_text
-from rdrop_fairseq.common.locks import locked_folder
 from rdrop_fairseq.common.processes import run_quietly
 from rdrop_fairseq.common.text import read_lines
 from rdrop_fairseq.compat import load_checkpoint
@@ -29,7 +26,7 @@ from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import SUBWORD_MARKS, read_generate_output, read_hypotheses
 from rdrop_fairseq.experiments.configuration import PACKAGE
 from rdrop_fairseq.experiments.fairseq_parsers import check_flags
-from rdrop_fairseq.experiments.options import generation_settings, joins_subwords, settings_of_words, task_words
+from rdrop_fairseq.experiments.options import joins_subwords, settings_of_words, task_words
 from rdrop_fairseq.experiments.resuming import LastCheckpoint
 from rdrop_fairseq.experiments.run_folder import RunFolder
 
@@ -37,27 +34,18 @@ SENTENCES_PER_BATCH = 64
 _ELSEWHERE = "score translations with --reference FILE --system NAME=FILE"
 
 
-@dataclass(frozen=True)
-class TranslationOptions:
-    """In place of what a run and its configuration say."""
-
-    average: Optional[int] = None
-    """How many of the last checkpoints to average."""
-    checkpoint: Optional[Path] = None
-    """Translate with this one."""
-    data: Optional[Path] = None
-    reference: Optional[Path] = None
-    cpu: bool = False
-
-
 class Translation:
     """What is made of the folder RUN in RUN/evaluation.
 
     Args:
         path: RUN.
-        options: what is to be other than the run says.
         generation: flags of fairseq-generate that win over the configuration's.
         name: in tables; that of the folder unless given.
+        average: how many of the last checkpoints to average, in place of what the configuration says.
+        checkpoint: translate with this one.
+        data: in place of the folder that the run was trained on.
+        reference: raw text, in place of that beside the data.
+        cpu: translate on the CPU even where there is a GPU.
 
     Raises:
         UserError: ``path`` is no run, or has no checkpoints, data or reference.
@@ -66,67 +54,57 @@ class Translation:
     def __init__(
         self,
         path: Path,
-        options: TranslationOptions = TranslationOptions(),
         generation: Sequence[str] = (),
         name: Optional[str] = None,
+        *,
+        average: Optional[int] = None,
+        checkpoint: Optional[Path] = None,
+        data: Optional[Path] = None,
+        reference: Optional[Path] = None,
+        cpu: bool = False,
     ) -> None:
         self.path, run = path, RunFolder(path)
         record = run.read_record(f"train again, or {_ELSEWHERE}")
         if record is None:
             raise UserError(f"{path} has no run.json; give a folder that scripts/train.sh made, or {_ELSEWHERE}")
-        self.record, self.variant, self.languages = record, record.variant, record.languages
+        self.record, self.languages = record, record.languages
         # Names stand in tables: see rdrop_fairseq.common.command_line.
-        self.name = name or re.sub(r"[^\w .,+()-]", "_", path.resolve().name).lstrip("_ .,+()-") or self.variant
+        self.name = name or re.sub(r"[^\w .,+()-]", "_", path.resolve().name).lstrip("_ .,+()-") or record.variant
         self.is_trained = run.read_exit_status() == 0
-        self.data = (options.data or Path(record.data)).resolve()
+        self.data = (data or Path(record.data)).resolve()
         if not self.data.is_dir():
             raise UserError(f"{path} was trained on {self.data}, which is gone; give --data its new place")
         self.preparation: Optional[PreparationRecord] = read_preparation(self.data)
         self.lowercase = bool(self.preparation and self.preparation.lowercase)
-        self.reference = options.reference or self.data / f"reference.{self.languages[1]}"
+        self.reference = reference or self.data / f"reference.{self.languages[1]}"
         if not self.reference.is_file():
             raise UserError(f"no raw reference {self.reference}; give the detokenised test text with --reference")
-        self.averages = False
-        self.checkpoints = self._choose(run.checkpoints, options)
-        self.on_cpu = options.cpu or not torch.cuda.is_available()
+        count = average or record.average
+        self.averages = checkpoint is None and count is not None
+        self.checkpoints = self._last(run.checkpoints, count) if self.averages else [checkpoint or run.best_checkpoint]
+        if not self.checkpoints[0].is_file():
+            raise UserError(f"no checkpoint {self.checkpoints[0]}; train first, or give --checkpoint FILE")
+        self.on_cpu = cpu or not torch.cuda.is_available()
         self.generation = [*record.generation, *generation]
-        self._extra = list(generation)
         self.folder = path / "evaluation"
         self.translations = self.folder / "translations.txt"
         self.partial_translations = self.folder / "translations.partial"
         self._average = self.folder / "average.pt"
         self._partial_average = self.folder / "average.partial.pt"
         self._origin = self.folder / "translations.json"
-        self._new_origin: Dict[str, Any] = {}
 
-    def _choose(self, folder: Path, options: TranslationOptions) -> List[Path]:
-        """The checkpoints to average, or the one to translate with."""
-        count = options.average or self.record.average
-        if options.checkpoint is None and count:
-            self.averages = True
-            # Those after so many updates, where there are any, are equally far apart whatever the size of an epoch.
-            kind = "update" if any(folder.glob("checkpoint_[0-9]*_[0-9]*.pt")) else "epoch"
-            try:
-                return select_checkpoints(folder, kind, count)
-            except UserError as error:
-                found = len([path for path in folder.glob("checkpoint*[0-9].pt") if "best" not in path.name])
-                raise UserError(
-                    f"{self.path} has {found} checkpoints of the {count} to average; train on, or give --average K or "
-                    "--checkpoint FILE"
-                ) from error
-        path = options.checkpoint or folder / "checkpoint_best.pt"
-        if not path.is_file():
-            raise UserError(f"no checkpoint {path}; train first, or give --checkpoint FILE")
-        return [path]
-
-    def locked(self, program: str) -> contextlib.AbstractContextManager:
-        """Keep other processes from RUN/evaluation for the time of a block.
-
-        Raises:
-            UserError: one is there already, or the folder cannot be written.
-        """
-        taken = f"another process evaluates {self.path}; wait for it"
-        return locked_folder(self.folder, program, taken, f"evaluate a copy of {self.path}")
+    def _last(self, folder: Path, count: int) -> List[Path]:
+        """The checkpoints to average."""
+        # Those after so many updates, where there are any, are equally far apart whatever the size of an epoch.
+        kind = "update" if any(folder.glob("checkpoint_[0-9]*_[0-9]*.pt")) else "epoch"
+        try:
+            return select_checkpoints(folder, kind, count)
+        except UserError as error:
+            found = len([path for path in folder.glob("checkpoint*[0-9].pt") if "best" not in path.name])
+            raise UserError(
+                f"{self.path} has {found} checkpoints of the {count} to average; train on, or give --average K or "
+                "--checkpoint FILE"
+            ) from error
 
     def has_translations(self) -> bool:
         """Whether the translations that are there are whole, and those of these checkpoints, data and flags."""
@@ -148,8 +126,7 @@ class Translation:
         """
         for path in (self.data, self.folder if self.averages else self.checkpoints[0]):
             check_path(path)
-        generation_settings(self._extra)
-        check_flags(settings_of_words(self._told()), "fairseq-generate", self.data)
+        check_flags(settings_of_words(self._told(), "fairseq-generate"), "fairseq-generate", self.data)
         self._check_test_set()
         with self._explaining_removal():
             self._check_vocabulary()
@@ -177,12 +154,12 @@ class Translation:
         path = self.checkpoints[-1]
         LastCheckpoint(path, load_checkpoint(path)).check_vocabulary(self.data, *self.languages)
         # A checkpoint that was given may be of another run.
-        record = RunFolder(self.checkpoints[-1].resolve().parent.parent).read_record()
+        record = RunFolder(path.resolve().parent.parent).read_record()
         trained_with = record.settings if record else {}
         for name, digest in dictionary_digests(self.data, self.languages).items():
             if trained_with.get(name, digest) != digest:
                 raise UserError(
-                    f"{self.checkpoints[-1]} is of another vocabulary: the {name} was {trained_with[name]} in training "
+                    f"{path} is of another vocabulary: the {name} was {trained_with[name]} in training "
                     f"and is {digest} in {self.data}; give the data it was trained on with --data"
                 )
 
@@ -200,27 +177,19 @@ class Translation:
         """Translate the test set, and keep the translations if they can be scored; earlier ones stay until then.
 
         Raises:
-            UserError: a checkpoint cannot be read or averaged, fairseq-generate failed, or its output is refused.
+            UserError: a checkpoint is gone or cannot be read or averaged, fairseq-generate failed, or its output is
+                refused.
         """
-        self._begin()
+        # A training that goes on may replace and remove checkpoints from here on. What is noted before any is read
+        # differs from a checkpoint that is replaced, and the next evaluation translates with that.
+        with self._explaining_removal():
+            origin = self._origin_of_translations()
+            if self.averages:
+                write_average(self.checkpoints, self._partial_average)
         run_quietly(self.generation_command(partial=True), self.partial_translations)
         # Before they get their name: what cannot be scored is refused here, with earlier results untouched.
         read_hypotheses(self.partial_translations, len(read_lines(self.reference)))
-        self._keep()
-
-    def _begin(self) -> None:
-        """Note what new translations are made from, and write the average of the checkpoints, beside an earlier one.
-
-        A training that goes on may replace and remove checkpoints from here on. Noted before any is read, a checkpoint
-        that is replaced differs from the note, and the next evaluation translates with the new one.
-
-        Raises:
-            UserError: a checkpoint is gone, damaged, or cannot be averaged with the others.
-        """
-        with self._explaining_removal():
-            self._new_origin = self._origin_of_translations()
-            if self.averages:
-                write_average(self.checkpoints, self._partial_average)
+        self._keep(origin)
 
     @contextlib.contextmanager
     def _explaining_removal(self) -> Iterator[None]:
@@ -228,12 +197,10 @@ class Translation:
         try:
             yield
         except (OSError, UserError) as error:
-            for path in self.checkpoints:
-                if not path.exists():
-                    raise UserError(
-                        f"{path} was removed meanwhile, by a training that goes on; evaluate again"
-                    ) from error
-            raise
+            removed = next((path for path in self.checkpoints if not path.exists()), None)
+            if removed is None:
+                raise
+            raise UserError(f"{removed} was removed meanwhile, by a training that goes on; evaluate again") from error
 
     @property
     def description(self) -> str:
@@ -266,7 +233,7 @@ class Translation:
         """How the model reads text, as in its training, and the flags that were given; the last of equal ones wins."""
         return [*task_words(self.record.settings), *self.generation]
 
-    def _keep(self) -> None:
+    def _keep(self, origin: Dict[str, Any]) -> None:
         """Put the new translations, with their average, in the place of earlier ones, and remove what is of those.
 
         What the new ones were made from is written last: killed before that, evaluation makes them again.
@@ -277,11 +244,11 @@ class Translation:
             if path.exists() and path.resolve() != self.checkpoints[0].resolve():
                 path.unlink()
         if self.averages:
-            os.replace(self._partial_average, self._average)
+            self._partial_average.replace(self._average)
         elif self._partial_average.exists():
             self._partial_average.unlink()
-        os.replace(self.partial_translations, self.translations)
-        write_json(self._origin, self._new_origin)
+        self.partial_translations.replace(self.translations)
+        write_json(self._origin, origin)
         write_text(self.folder / "command.txt", shlex.join(self.generation_command()) + "\n")
 
     def _origin_of_translations(self) -> Dict[str, Any]:

@@ -142,7 +142,7 @@ def test_a_run_with_other_settings_is_left_alone(finished, data_bin, tmp_path):
     assert "other settings: dictionary of en is 40 symbols" in last_error(*arguments, "--data", vocabulary)
     with open(folder / ".lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another process trains in" in last_error(*arguments)
+        assert "another process works in" in last_error(*arguments)
     assert contents(folder) == before
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("precious")

@@ -11,13 +11,13 @@ from rdrop_fairseq.common.locks import locked_folder
 
 
 def lock(folder):
-    return locked_folder(folder, "train.sh", "another process trains here; wait for it", "choose another folder")
+    return locked_folder(folder, "train.sh", "choose another folder")
 
 
 def test_one_process_at_a_time(tmp_path):
     folder = tmp_path / "new" / "folder"
     with lock(folder):
-        with pytest.raises(UserError, match="^another process trains here; wait for it$"):
+        with pytest.raises(UserError, match="^another process works in .*; wait for it, or choose another folder$"):
             with lock(folder):
                 pass
         # As another process sees it.

@@ -212,7 +212,7 @@ def test_translations_of_a_comparison_that_are_replaced(run, parallel_text, tmp_
 def test_runs_that_cannot_be_evaluated(run, parallel_text, tmp_path):
     with open(run / "evaluation" / ".lock", "a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        assert_refused(run, parallel_text, [], "another process evaluates")
+        assert_refused(run, parallel_text, [], "another process works in")
     renamed = Path(shutil.copytree(run, tmp_path / "a:b"))
     assert_refused(renamed, parallel_text, ["--beam", "1"], "for several paths, because of its :; rename that folder")
     shutil.rmtree(run / "evaluation")

@@ -52,7 +52,7 @@ def test_every_configuration_is_tested():
 def test_training(name, variant):
     flags, languages, max_tokens, tokens_per_update, _, _ = EXPERIMENTS[name]
     configuration = read_configuration(CONFIGURATIONS / f"{name}.yaml")
-    values = check_flags(configuration.training(variant), "fairseq-train", "data").values
+    values, _ = check_flags(configuration.training(variant), "fairseq-train", "data")
     for flag, expected in {**COMMON, **flags}.items():
         assert getattr(values, flag) == expected, flag
     if variant == "rdrop":
@@ -69,10 +69,10 @@ def test_training(name, variant):
 def test_generation(name):
     beam, length_penalty = EXPERIMENTS[name][-2:]
     configuration = read_configuration(CONFIGURATIONS / f"{name}.yaml")
-    values = check_flags(configuration.generation, "fairseq-generate", "data").values
+    values, _ = check_flags(configuration.generation, "fairseq-generate", "data")
     assert (values.beam, values.lenpen) == (beam, length_penalty)
     # The best one by BLEU, or the average of the last ones; those have to be kept.
-    training = check_flags(configuration.training("rdrop"), "fairseq-train", "data").values
+    training, _ = check_flags(configuration.training("rdrop"), "fairseq-train", "data")
     if configuration.average is None:
         assert training.best_checkpoint_metric == "bleu"
     else:

@@ -36,6 +36,7 @@ _LOST_SENTENCES_REMEDY = (
     "run fairseq-generate again with --required-batch-size-multiple 1 (otherwise fairseq may leave out the "
     "last batch) and without --skip-invalid-size-inputs-valid-test"
 )
+_SEVERAL_FILES = "write each run to a new file"
 
 _Sentence = Dict[str, List[str]]  # its lines, without their marks and numbers, by kind: S, T, H, D, P
 
@@ -134,13 +135,14 @@ def _parse(lines: Sequence[str], path: PathLike, expected_sentences: Optional[in
             current = index
             if is_again or (kind in "ST" and (sentence[kind] or sentence["D"])):
                 raise UserError(
-                    f"{path} holds sentence {index} twice (was output appended to an old file?); "
-                    "write each run to a new file"
+                    f"{path} holds sentence {index} twice (was output appended to an old file?); {_SEVERAL_FILES}"
                 )
             if kind in "HD" and _score_and_text(content) is None:
                 raise UserError(f"{path}: sentence {index} has a damaged {kind}- line; run fairseq-generate again")
             sentence[kind].append(content)
         elif _FINAL.match(line):
+            if result_line is not None:
+                raise UserError(f"{path} holds the output of two runs (two 'Generate ...' lines); {_SEVERAL_FILES}")
             result_line = line
         else:
             count = _TRANSLATED.search(line)
@@ -209,7 +211,7 @@ def _ends_its_last_line(path: PathLike) -> bool:
 
 def _check_one_run(scores: Mapping[int, Sequence[float]], path: PathLike) -> None:
     """Lines of several runs, sorted together say, would be scored as a mixture of their translations."""
-    remedy = "lines of several runs seem to be in it; write each run to a new file"
+    remedy = f"lines of several runs seem to be in it; {_SEVERAL_FILES}"
     first = next(iter(scores))
     for index, of_sentence in scores.items():
         if len(of_sentence) != len(scores[first]):

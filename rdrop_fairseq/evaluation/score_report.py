@@ -177,7 +177,8 @@ def _explanations(report: ScoreReport, quote: str = "") -> List[str]:
             f"p: paired bootstrap test against {report.baseline}; "
             f"below {SIGNIFICANCE_LEVEL} the difference is significant"
         )
+    # As sacreBLEU writes a signature behind the name of its metric.
     signatures = ", ".join(
-        f"{name} {quote}{signature}{quote}" for name, signature in report.bootstrap_signatures.items()
+        f"{quote}{name}|{signature}{quote}" for name, signature in report.bootstrap_signatures.items()
     )
     return [*lines, f"bootstrap means, intervals{' and p' if several else ''}: {signatures}"]

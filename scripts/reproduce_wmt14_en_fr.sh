@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Reproduces WMT14 English-French with Transformer big: downloads and prepares the data, trains the baseline and R-Drop,
 # and evaluates both on newstest2014 with significance. It takes some hundred GPU hours for the 80,000
-# updates (the README has the arithmetic); scripts/slurm/train.sbatch trains on several nodes.
+# updates (docs/reproducing.md has the arithmetic); scripts/slurm/train.sbatch trains on several nodes.
 #
 # usage: scripts/reproduce_wmt14_en_fr.sh [OPTION]... [OPTION OF scripts/train.sh OR fairseq-train]...
 #

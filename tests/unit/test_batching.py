@@ -18,6 +18,7 @@ def make_sample():
             "src_lengths": torch.tensor([4, 3, 2]),
             "prev_output_tokens": torch.arange(9).view(3, 3),
             "nested": {"scores": [torch.ones(3, 2), torch.ones(2, 3)], "name": "x"},
+            "pair": (torch.arange(3), "x"),
             "future_mask": torch.zeros(5, 5),
             "scalar": torch.tensor(2.0),
             "none": None,
@@ -27,13 +28,15 @@ def make_sample():
 
 
 def assert_equal(one, other):
+    assert type(one) is type(other)
     if torch.is_tensor(one):
         assert torch.equal(one, other)
     elif isinstance(one, dict):
         assert one.keys() == other.keys()
         for key in one:
             assert_equal(one[key], other[key])
-    elif isinstance(one, list):
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
         for left, right in zip(one, other):
             assert_equal(left, right)
     else:
@@ -48,6 +51,8 @@ def test_batch_first_tensors_are_repeated_pass_after_pass(passes):
     assert torch.equal(result["net_input"]["src_tokens"], torch.cat([tokens] * passes))
     assert result["net_input"]["src_lengths"].tolist() == [4, 3, 2] * passes
     assert result["net_input"]["nested"]["scores"][0].shape == (3 * passes, 2)
+    pair = result["net_input"]["pair"]
+    assert isinstance(pair, tuple) and pair[0].tolist() == [0, 1, 2] * passes and pair[1] == "x"
     assert result["rdrop_passes"] == passes
 
 

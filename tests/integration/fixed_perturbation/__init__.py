@@ -46,19 +46,28 @@ class FixedDropout(nn.Module):
 
 @register_model("transformer_with_fixed_dropout")
 class TransformerWithFixedDropout(TransformerModel):
-    """fairseq's Transformer; its own dropout rates have to be 0."""
+    """fairseq's Transformer; its own dropout rates have to be 0.
+
+    The tokens are noted on the way to the embeddings. Another forward would keep the criterion from the features.
+    """
 
     @classmethod
     def build_model(cls, args, task):
         model = super().build_model(args, task)
-        for side in (model.encoder, model.decoder):
+        for side, name in ((model.encoder, "forward_embedding"), (model.decoder, "extract_features")):
             side.dropout_module = FixedDropout(side.padding_idx)
+            setattr(side, name, noting_tokens(side.dropout_module, getattr(side, name)))
         return model
 
-    def forward(self, src_tokens, src_lengths, prev_output_tokens, **arguments):
-        self.encoder.dropout_module.tokens = src_tokens
-        self.decoder.dropout_module.tokens = prev_output_tokens
-        return super().forward(src_tokens, src_lengths, prev_output_tokens, **arguments)
+
+def noting_tokens(dropout: FixedDropout, function):
+    """``function``, whose first argument are the tokens, after these have been noted for ``dropout``."""
+
+    def noting(tokens, *arguments, **options):
+        dropout.tokens = tokens
+        return function(tokens, *arguments, **options)
+
+    return noting
 
 
 @register_model_architecture("transformer_with_fixed_dropout", "transformer_with_fixed_dropout")

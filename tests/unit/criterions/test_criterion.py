@@ -300,13 +300,122 @@ def test_a_prefix_longer_than_every_target_is_no_sign_of_equal_passes(data_bin, 
     assert float(loss) == 0 and "passes of R-Drop are equal" not in caplog.text
 
 
-def test_tasks_may_count_other_tokens(data_bin):
-    """ntokens, which in some tasks counts source tokens, is the denominator in the log and nothing else."""
-    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5", "--dropout", "0")
+class OnDevice(torch.Tensor):
+    """A tensor on the CPU that says that it is on a CUDA device, where the loss believes the number of tokens."""
+
+    is_cuda = property(lambda self: True)
+
+
+def on_device(sample) -> dict:
+    return {**sample, "target": sample["target"].as_subclass(OnDevice)}
+
+
+@pytest.mark.parametrize("flags", [(), ("--ignore-prefix-size", "2")], ids=["all targets", "without prefix"])
+def test_the_number_of_tokens_of_a_translation_is_handed_on(data_bin, flags):
+    """It saves waiting for the device. Without the first targets of each sentence it is another number."""
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5", *flags)
     sample = fairseq_tools.batch(task)
-    expected = step(model, criterion, sample)[0]
-    for count in (1, 10**6):
-        torch.testing.assert_close(step(model, criterion, {**sample, "ntokens": count})[0], expected)
+    expected, actual = (step(model, criterion, it) for it in (sample, on_device(sample)))
+    torch.testing.assert_close(torch.as_tensor(actual[0]), expected[0], rtol=1e-6, atol=0)
+    assert_gradients_close(actual[3], expected[3], tolerance=1e-6)
+    if not flags:
+        # It is believed: with another number the loss is another one.
+        fewer = step(model, criterion, on_device({**sample, "ntokens": sample["ntokens"] // 2}))[0]
+        assert float(fewer) < 0.9 * float(expected[0])
+
+
+@pytest.mark.parametrize("count", [1, 10**6, torch.tensor(3)], ids=["too few", "too many", "tensor"])
+@pytest.mark.parametrize("place", [dict, on_device], ids=["CPU", "device"])
+def test_tasks_may_count_other_tokens(data_bin, place, count):
+    """ntokens, which in some tasks counts source tokens, is the denominator in the log and nothing else."""
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5")
+    sample = fairseq_tools.batch(task)
+    expected = step(model, criterion, sample)
+    if not torch.is_tensor(count):
+        criterion.task = object()  # of a kind that the criterion knows nothing of
+    actual = step(model, criterion, place({**sample, "ntokens": count}))
+    torch.testing.assert_close(torch.as_tensor(actual[0]), expected[0], rtol=1e-6, atol=0)
+    assert_gradients_close(actual[3], expected[3], tolerance=1e-6)
+    assert actual[1] == count and actual[2]["ntokens"] == count
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [(), ("--sentence-avg",), ("--report-accuracy", "--ignore-prefix-size", "1")],
+    ids=" ".join,
+)
+def test_without_dropout_two_passes_are_twice_the_plain_one(data_bin, flags):
+    """Loss and gradients; the denominator and all that is logged but the loss are those of one copy."""
+    dropout = ("--dropout", "0", "--attention-dropout", "0", "--activation-dropout", "0")
+    results = []
+    for name, extra in ((PLAIN, ()), (RDROP, ("--rdrop-alpha", "5"))):
+        task, model, criterion = setup(data_bin, *dropout, *flags, *extra, criterion=name)
+        sample = fairseq_tools.batch(task)
+        # A confident model, so that some targets are hit and others are not.
+        model.decoder.output_projection.weight.data[sample["target"][0, 1]] *= 30
+        results.append(step(model, criterion, sample))
+    plain, twice = results
+    torch.testing.assert_close(twice[0], 2 * plain[0], rtol=1e-6, atol=0)
+    assert_gradients_close(twice[3], {name: 2 * gradient for name, gradient in plain[3].items()}, tolerance=1e-6)
+    assert twice[1] == plain[1] == (9 if "--sentence-avg" in flags else sample["ntokens"])
+    assert twice[2].keys() == plain[2].keys() | {"rdrop_kl_loss"}
+    for key in plain[2].keys() - {"loss"}:
+        assert float(twice[2][key]) == pytest.approx(float(plain[2][key]), rel=1e-6), key
+    if "--report-accuracy" in flags:
+        assert 0 < float(plain[2]["n_correct"]) < float(plain[2]["total"])
+
+
+def test_a_negative_prefix_is_none(data_bin):
+    losses = []
+    for size in ("0", "-2"):
+        task, model, criterion = setup(data_bin, "--rdrop-alpha", "5", "--ignore-prefix-size", size)
+        losses.append(step(model, criterion, fairseq_tools.batch(task))[0])
+    assert torch.equal(losses[0], losses[1])
+
+
+def test_a_model_in_evaluation_has_one_pass(data_bin):
+    """Also where the criterion is in training: without dropout the passes would be equal."""
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5")
+    model.eval()
+    sample = fairseq_tools.batch(task)
+    loss, _, logs, _ = step(model, criterion, sample)
+    assert "rdrop_kl_loss" not in logs
+    criterion.eval()
+    assert torch.equal(loss, step(model, criterion, sample)[0])
+
+
+def test_targets_are_those_of_the_model(data_bin):
+    """A model may give other ones than the sample; then the loss goes by its logits and its targets."""
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5")
+    sample = fairseq_tools.batch(task)
+    shorter = sample["target"].clone()
+    shorter[:, 1:] = criterion.padding_idx
+    expected = step(model, criterion, {**sample, "target": shorter})[0]
+    model.get_targets = lambda sample, net_output: shorter
+    actual = step(model, criterion, sample)[0]
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=0)
+
+
+def test_label_smoothing_of_training_without_rdrop_is_fairseqs_affair(data_bin):
+    """It takes any number; with R-Drop one that is no share is refused."""
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "0", "--label-smoothing", "1.5")
+    assert step(model, criterion, fairseq_tools.batch(task))[0].isfinite()
+    for value in ("1.5", "1", "-0.1"):
+        with pytest.raises(ValueError, match=f"--label-smoothing is {float(value)}; give a number from 0"):
+            setup(data_bin, "--rdrop-alpha", "5", "--label-smoothing", value)
+    setup(data_bin, "--rdrop-alpha", "5", "--label-smoothing", "0")
+
+
+def test_logs_of_unequal_updates_are_weighted_by_their_tokens(data_bin):
+    """As an average over several updates has it, which sums over the updates one by one."""
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", "5")
+    logs = [step(model, criterion, fairseq_tools.batch(task, size=size))[2] for size in (9, 1)]
+    with metrics.aggregate(new_root=True) as aggregator:
+        for log in logs:
+            type(criterion).reduce_metrics([log])
+    tokens = sum(log["ntokens"] for log in logs)
+    expected = sum(float(log["rdrop_kl_loss"]) for log in logs) / tokens / math.log(2)
+    assert aggregator["rdrop_kl_loss"].avg == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("alpha", ["-1", "nan", "inf"])

@@ -29,9 +29,4 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
-for argument in "$@"; do
-    case $argument in
-        --system | --system=*) run_module rdrop_fairseq.evaluation.score --paper-bleu "$@" ;;
-    esac
-done
 run_module rdrop_fairseq.experiments evaluate "$@"

@@ -10,7 +10,8 @@
 #   --test-set NAME      which test set, without the language, where DIR has several
 #   --vocab-size N       joined BPE sub-words (default: 2000 for the sample corpus, 6000 for real text)
 #   --run-dir DIR        where everything goes (default: runs/quickstart, or runs/NAME-SRC-TGT with --data DIR/NAME)
-#   --max-tokens N       tokens of one batch; also of one update, unless --tokens-per-update N is given
+#   --max-tokens N       tokens of one batch of one process; an update has one batch of each process, unless
+#                        --tokens-per-update N is given
 #   --gpus N             train on N GPUs (default: one, or the CPU where there is none)
 #   --cpu                train and translate on the CPU; --processes N: in so many processes
 #   --tensorboard        write DIR/baseline/tensorboard and DIR/rdrop/tensorboard

@@ -55,6 +55,13 @@ def split_words(words: Sequence[str], parser: argparse.ArgumentParser) -> Tuple[
     return positional + own, others
 
 
+def some_text(value: str) -> str:
+    """The ``type`` of an argument that must not be empty."""
+    if not value:
+        raise argparse.ArgumentTypeError("needs a value")
+    return value
+
+
 def positive_number(text: str) -> int:
     """The ``type`` of an argument that is a whole number above 0."""
     return whole_number(text, r"[1-9]\d*", "a whole number above 0")

@@ -4,11 +4,12 @@ python -m rdrop_fairseq.data.prepare RECIPE [OPTION]...
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import List, Optional
 
 import rdrop_fairseq
-from rdrop_fairseq.common.command_line import Parser, positive_number
+from rdrop_fairseq.common.command_line import Parser, positive_number, some_text
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.data.preparation import Preparation
 from rdrop_fairseq.data.recipes import RECIPES, Recipe
@@ -18,7 +19,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that preparing a recipe and reproducing it share."""
     parser.add_argument("--raw-dir", type=_path, metavar="DIR", help="take archives or text from here")
     parser.add_argument(
-        "--corpus", type=_text, action="append", default=[], metavar="PREFIX", help="train on these files of --raw-dir"
+        "--corpus",
+        type=some_text,
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="train on these files of --raw-dir",
     )
     parser.add_argument("--table", type=_path, metavar="FILE", help="another table of archives")
     parser.add_argument("--vocab-size", type=positive_number, metavar="N", help="joined sub-words")
@@ -27,22 +33,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Optional[List[str]] = None) -> None:
     """The command line."""
-    parser = Parser(
-        prog="python -m rdrop_fairseq.data.prepare", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
+    words = sys.argv[1:] if arguments is None else arguments
+    # As the script of the recipe, which is what people call.
+    script = f"prepare_{words[0]}.sh" if words else "prepare_RECIPE.sh"
+    parser = Parser(prog=f"scripts/{script}", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("recipe", metavar="RECIPE", help=f"{', '.join(RECIPES)}, or multi30k with --target-lang")
-    parser.add_argument("--target-lang", type=_text, metavar="LANG", help="of multi30k: de or fr (default: de)")
+    parser.add_argument("--target-lang", type=some_text, metavar="LANG", help="of multi30k: de or fr (default: de)")
     add_options(parser)
     parser.add_argument("--tokenised-dir", type=_path, metavar="DIR", help="take text that is tokenised and cleaned")
     parser.add_argument("--output-dir", type=_path, metavar="DIR", help="where everything goes (default: data/RECIPE)")
-    parser.add_argument("--stage", type=_text, metavar="NAME", help="start with this stage")
-    parser.add_argument("--stop-stage", type=_text, metavar="NAME", help="end after this stage")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--stage", type=some_text, metavar="NAME", help="start with this stage")
+    parser.add_argument("--stop-stage", type=some_text, metavar="NAME", help="end after this stage")
+    options = parser.parse_args(words)
     recipe = _recipe(options.recipe, options.target_lang)
     Preparation(
         recipe,
         options.output_dir or Path(rdrop_fairseq.__file__).resolve().parents[1] / "data" / recipe.name,
-        f"prepare_{recipe.name}",
+        script,
         raw_dir=options.raw_dir,
         tokenised_dir=options.tokenised_dir,
         corpus_prefixes=options.corpus,
@@ -65,15 +72,8 @@ def _recipe(name: str, target_language: Optional[str]) -> Recipe:
     return RECIPES[name]
 
 
-def _text(value: str) -> str:
-    """The ``type`` of an argument that must not be empty."""
-    if not value:
-        raise argparse.ArgumentTypeError("needs a value")
-    return value
-
-
 def _path(value: str) -> Path:
-    return Path(_text(value))
+    return Path(some_text(value))
 
 
 if __name__ == "__main__":

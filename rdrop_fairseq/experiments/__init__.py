@@ -1,1 +1,1 @@
-"""Experiments as configuration files, and training them with one global batch on any number of processes."""
+"""The engine: from a configuration to data, trainings, translations, scores and a report."""

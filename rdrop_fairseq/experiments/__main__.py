@@ -7,6 +7,7 @@ from typing import List, Optional, Sequence
 
 from rdrop_fairseq.common.command_line import Parser, positive_number, quiet_libraries, say, split_words
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.evaluation import score
 from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED
 from rdrop_fairseq.evaluation.score_report import format_table
 from rdrop_fairseq.experiments import quickstart, reproduction
@@ -54,7 +55,7 @@ def train_command(words: Sequence[str]) -> int:
 
 
 def evaluate_command(words: Sequence[str]) -> int:
-    """``scripts/evaluate.sh RUN...``: translations and scores of runs."""
+    """``scripts/evaluate.sh``: translations and scores of runs, or scores of translations from elsewhere."""
     parser = Parser(prog="scripts/evaluate.sh", allow_abbrev=False)
     parser.add_argument("run", nargs="*", type=Path, metavar="RUN", help="folders that scripts/train.sh made")
     parser.add_argument("--average", type=positive_number, metavar="K", help="average the last K checkpoints")
@@ -67,6 +68,11 @@ def evaluate_command(words: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, metavar="DIR", help="where a comparison goes")
     own, generation = split_words(words, parser)
     options = parser.parse_args(own)
+    if any(word.partition("=")[0] == "--system" for word in generation):
+        if options.run:
+            raise UserError("RUN and --system NAME=FILE exclude each other; give runs, or translations from elsewhere")
+        score.main(["--paper-bleu", *words])
+        return 0
     if not options.run:
         parser.error("give a RUN that scripts/train.sh made, or translations with --system NAME=FILE")
     if options.average is not None and options.checkpoint is not None:

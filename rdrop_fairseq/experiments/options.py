@@ -83,6 +83,17 @@ _WITHOUT_INFLUENCE = {
     "no_epoch_checkpoints", "validate_interval", "validate_interval_updates", "empty_cache_freq", "ddp_backend",
     "bucket_cap_mb", "all_gather_list_size", "wandb_project", "fp16", "bf16",
 }  # fmt: skip
+# Options of scripts/train.sh that the scripts for both trainings have not, and what to do in their place.
+_OF_ONE_TRAINING = dict.fromkeys(("--baseline", "--dry-run"), "this trains the baseline and R-Drop, leave it out")
+_OF_THE_RECIPE = {
+    "--data": "give --data-dir",
+    "--run-dir": "give --runs-dir",
+    "--source-lang": "the recipe has its languages, leave it out",
+    "--target-lang": "the recipe has its languages, leave it out",
+}
+_OF_SEVERAL_NODES = dict.fromkeys(
+    ("--nnodes", "--node-rank", "--master-addr", "--master-port"), "the quickstart trains on one machine, leave it out"
+)
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +143,23 @@ def check_training_options(options: argparse.Namespace) -> None:
             raise UserError(f"{flag} is for several nodes; give --nnodes as well")
     if options.node_rank is not None and options.node_rank >= nodes:
         raise UserError(f"--node-rank is {options.node_rank}; give 0 to {nodes - 1} with --nnodes {nodes}")
+
+
+def refuse_options_of_train(words: Sequence[str], of_recipe: bool) -> None:
+    """Refuse options of scripts/train.sh in the scripts that train both variants.
+
+    Args:
+        words: what is left of the command line.
+        of_recipe: for scripts/reproduce_*.sh, where the recipe has the languages and the folders other options.
+
+    Raises:
+        UserError: one is there; the message says what to give in its place.
+    """
+    for word in words:
+        flag = word.partition("=")[0]
+        remedy = _OF_ONE_TRAINING.get(flag) or (_OF_THE_RECIPE.get(flag) if of_recipe else _OF_SEVERAL_NODES.get(flag))
+        if remedy:
+            raise UserError(f"{flag} is for scripts/train.sh alone; {remedy}")
 
 
 def settings_of_words(words: Sequence[str], command: str) -> List[Setting]:

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
-from rdrop_fairseq.common.command_line import Parser, positive_number, say, split_words
+from rdrop_fairseq.common.command_line import Parser, positive_number, say, some_text, split_words
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import sha256_of, write_text
 from rdrop_fairseq.common.work_folder import WorkFolder
@@ -17,7 +17,12 @@ from rdrop_fairseq.evaluation.score_report import format_table, write_scores
 from rdrop_fairseq.experiments import earlier_quickstart
 from rdrop_fairseq.experiments.configuration import REPOSITORY, Configuration, find_configuration
 from rdrop_fairseq.experiments.experiment import ORDER, Experiment
-from rdrop_fairseq.experiments.options import add_training_options, check_training_options, settings_of_words
+from rdrop_fairseq.experiments.options import (
+    add_training_options,
+    check_training_options,
+    refuse_options_of_train,
+    settings_of_words,
+)
 
 SCRIPT = "scripts/quickstart.sh"
 _PROGRAM = Path(SCRIPT).name
@@ -36,7 +41,7 @@ def main(words: Sequence[str]) -> int:
     key = _key(words, configuration.path, options.data)
     folder = WorkFolder(options.run_dir, _PROGRAM, "--run-dir")
     scores, report, mark = (folder.path / name for name in ("scores.txt", "report.md", ".done/report"))
-    if mark.is_file() and mark.read_text(encoding="utf-8") == key and scores.is_file() and report.is_file():
+    if _holds(mark, key) and scores.is_file() and report.is_file():
         say(_PROGRAM, f"{options.run_dir}: done before")
     else:
         _run(configuration, options, others, words, folder)
@@ -94,8 +99,12 @@ def quickstart_parser() -> Parser:
     parser = Parser(prog=SCRIPT, allow_abbrev=False)
     add_training_options(parser)
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of raw text")
-    parser.add_argument("--source-lang", default="en", metavar="LANG", help="the language to translate from")
-    parser.add_argument("--target-lang", default="de", metavar="LANG", help="the language to translate into")
+    parser.add_argument(
+        "--source-lang", type=some_text, default="en", metavar="LANG", help="the language to translate from"
+    )
+    parser.add_argument(
+        "--target-lang", type=some_text, default="de", metavar="LANG", help="the language to translate into"
+    )
     parser.add_argument("--test-set", metavar="NAME", help="which test set, where there are several")
     parser.add_argument("--vocab-size", type=positive_number, metavar="N", help="joined BPE sub-words")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where everything goes")
@@ -108,15 +117,13 @@ def _parse(words: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
     own, others = split_words(words, parser)
     options = parser.parse_args(own)
     check_training_options(options)
+    refuse_options_of_train(others, of_recipe=False)
     pair = f"{options.source_lang}-{options.target_lang}"
-    if options.data is None:
-        if pair != "en-de":
-            raise UserError(f"the sample corpus is en-de; give --data for {pair}")
-    elif not options.data.is_dir():
-        raise UserError(
-            f"no folder {options.data}; give --data the folder that holds train.{options.source_lang} and so on"
-        )
-    else:
+    if options.data is not None:
+        if not options.data.is_dir():
+            raise UserError(
+                f"no folder {options.data}; give --data the folder that holds train.{options.source_lang} and so on"
+            )
         options.data = options.data.resolve()
     options.vocab_size = options.vocab_size or (_TEXT_WORDS if options.data else _SAMPLE_WORDS)
     name = f"{options.data.name}-{pair}" if options.data else "quickstart"
@@ -126,6 +133,14 @@ def _parse(words: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
     if options.max_tokens and not options.tokens_per_update:
         options.tokens_per_update = options.max_tokens * (options.gpus or options.processes or 1)
     return options, others
+
+
+def _holds(mark: Path, key: str) -> bool:
+    """Whether a mark is there, and of this key."""
+    try:
+        return mark.read_text(encoding="utf-8") == key
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _key(words: Sequence[str], configuration: Path, data: Optional[Path]) -> str:

@@ -15,18 +15,11 @@ from rdrop_fairseq.experiments.options import (
     add_node_options,
     add_training_options,
     check_training_options,
+    refuse_options_of_train,
     settings_of_words,
 )
 
 STAGES = ("prepare", "train-baseline", "train-rdrop", "evaluate")
-_REMEDIES_FOR_OPTIONS_OF_TRAIN = {
-    "--baseline": "this trains the baseline and R-Drop, leave it out",
-    "--dry-run": "this trains the baseline and R-Drop, leave it out",
-    "--data": "give --data-dir",
-    "--run-dir": "give --runs-dir",
-    "--source-lang": "the recipe has its languages, leave it out",
-    "--target-lang": "the recipe has its languages, leave it out",
-}
 
 
 def main(words: Sequence[str]) -> int:
@@ -49,10 +42,7 @@ def main(words: Sequence[str]) -> int:
     own, others = split_words(words, parser)
     options = parser.parse_args(own)
     check_training_options(options)
-    for word in others:
-        remedy = _REMEDIES_FOR_OPTIONS_OF_TRAIN.get(word.partition("=")[0])
-        if remedy:
-            raise UserError(f"{word} is for scripts/train.sh alone; {remedy}")
+    refuse_options_of_train(others, of_recipe=True)
     first, last = STAGES.index(options.stage), STAGES.index(options.stop_stage)
     if first > last:
         raise UserError(

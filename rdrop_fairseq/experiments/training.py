@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib.util
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,7 +216,7 @@ def _limits(values: argparse.Namespace) -> Dict[str, float]:
     """How long to train; 0 stands for no limit."""
     limits = {name: getattr(values, name) or 0 for name in LIMITS}
     for name, limit in limits.items():
-        if limit < 0:
+        if not (math.isfinite(limit) and limit >= 0):
             raise UserError(f"--{name.replace('_', '-')} is {limit}; give a number above 0, or 0 for no limit")
     return limits
 

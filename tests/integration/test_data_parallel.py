@@ -9,34 +9,22 @@ import fairseq_tools
 import pytest
 import torch
 
-PROGRAM = Path(__file__).parent / "data_parallel.py"
+HERE = Path(__file__).parent
 
 
-def step(data_bin, folder, sizes, *arguments) -> list:
-    """What each process has after a step, of as many processes as there are sizes of their batches."""
-    folder.mkdir()
-    tests = Path(__file__).parents[1]
-    environment = {
-        **os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore",
-        "PYTHONPATH": f"{fairseq_tools.PLUGIN.parent}:{tests}:{tests / 'integration'}",
-    }  # fmt: skip
+def results_of(data_bin, folder, sizes) -> list:
+    """What each process saved; there are as many as there are sizes of their parts of the batch."""
+    paths = (fairseq_tools.PLUGIN.parent, HERE.parent, HERE)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    program, parts = HERE / "data_parallel.py", ",".join(map(str, sizes))
     processes = [
         subprocess.Popen(
-            [
-                sys.executable,
-                PROGRAM,
-                data_bin,
-                folder,
-                str(rank),
-                str(len(sizes)),
-                ",".join(map(str, sizes)),
-                *arguments,
-            ],
+            [sys.executable, program, data_bin, folder, str(rank), parts],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env=environment,
-        )  # fmt: skip
+        )
         for rank in range(len(sizes))
     ]
     try:
@@ -48,16 +36,24 @@ def step(data_bin, folder, sizes, *arguments) -> list:
     return [torch.load(folder / f"{rank}.pt") for rank in range(len(sizes))]
 
 
+@pytest.fixture(scope="module")
+def one_process(data_bin, tmp_path_factory):
+    return results_of(data_bin, tmp_path_factory.mktemp("one"), [9])
+
+
+@pytest.fixture(scope="module")
+def two_processes(data_bin, tmp_path_factory):
+    return results_of(data_bin, tmp_path_factory.mktemp("two"), [6, 3])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("find", ["-", "find"], ids=["from features", "from logits"])
-@pytest.mark.parametrize("projection", [(), ("--share-all-embeddings",)], ids=["unshared", "shared"])
-def test_gradients_equal_those_of_one_process(data_bin, tmp_path, find, projection):
-    """The projection, which the loss uses outside the wrapped model's forward, is reduced over the processes as well.
+@pytest.mark.parametrize("variant", ["unshared projection", "shared projection", "from logits"])
+def test_gradients_equal_those_of_one_process(one_process, two_processes, variant):
+    """The projection, which the loss uses outside the wrapped model's forward, is summed over the processes as well.
 
     Relative to the largest entry: the sums are of the same float32 terms in another order.
     """
-    (alone,) = step(data_bin, tmp_path / "one", [9], find, *projection)
-    both = step(data_bin, tmp_path / "two", [6, 3], find, *projection)
+    alone, both = one_process[0][variant], [results[variant] for results in two_processes]
     assert sum(one["tokens"] for one in both) == alone["tokens"]
     assert sum(one["loss"] for one in both) == pytest.approx(alone["loss"], rel=1e-6)
     largest = max(float(gradient.abs().max()) for gradient in alone["gradients"].values())

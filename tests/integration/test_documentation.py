@@ -285,10 +285,18 @@ def test_every_document_is_in_the_readme():
     assert {it for it in PAGES if it != "README.md"} <= linked
 
 
-def test_quickstart_output_is_marked():
-    """It is replaced by what is really printed."""
-    first, output, last = (REPOSITORY / "README.md").read_text(encoding="utf-8").split(QUICKSTART_OUTPUT)
+def test_quickstart_output_is_of_this_version():
+    """It was copied from a terminal. Every line of progress in it is one that the code can print."""
+    _, output, _ = (REPOSITORY / "README.md").read_text(encoding="utf-8").split(QUICKSTART_OUTPUT)
     assert output.startswith("\n```\n$ scripts/quickstart.sh\n") and output.endswith("\n```\n")
+    messages = re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d quickstart.sh: (.*)$", output, re.MULTILINE)
+    assert len(messages) > 5
+    sources = " ".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "rdrop_fairseq").rglob("*.py"))
+    for message in messages:
+        # What a program puts in are numbers, paths and names of variants.
+        fixed = re.split(r"\S*[\d/]\S*|\b(?:train|valid|test|baseline|rdrop|quickstart|CPU)\b", message)
+        for part in (part.strip(" :;,.()*=") for part in fixed):
+            assert part in sources, f"{message}: {part!r}"
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def quiet_libraries() -> None:
 
     Importing fairseq turns on those of every library; warnings (about tokenised text, say) stay visible.
     """
-    for library in ("sacrebleu", "matplotlib", "PIL", "filelock"):
+    for library in ("fairseq", "filelock", "matplotlib", "PIL", "sacrebleu"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 

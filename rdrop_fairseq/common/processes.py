@@ -61,16 +61,19 @@ def run_quietly(command: Sequence[str], log: Path, name: Optional[str] = None) -
         )
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: Optional[int] = None) -> None:
     """Have the kernel kill this process when its parent ends, also after it has become another program.
 
     Only Linux can do this; elsewhere nothing is changed.
+
+    Args:
+        parent: its process number, where it is known: so a parent is noticed that ended before this began.
     """
     if not sys.platform.startswith("linux"):
         return
     import ctypes
 
-    parent = os.getppid()
+    parent = os.getppid() if parent is None else parent
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     except (OSError, AttributeError):

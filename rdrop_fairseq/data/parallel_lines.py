@@ -87,7 +87,7 @@ def _mapped_chunks(
         return
     # Forked workers share the modules that are loaded already: a new interpreter would import them again.
     with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("fork"), _start_worker, (make_function, arguments, source)
+        workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(), make_function, arguments, source)
     ) as pool:
         waiting: Deque[Future] = collections.deque()
         try:
@@ -118,12 +118,12 @@ def _map_chunk(function: LineFunction, source: Path, chunk: _Chunk) -> _Result:
 _worker: Tuple[LineFunction, Path]  # in each worker its own
 
 
-def _start_worker(make_function: Callable[..., LineFunction], arguments: Tuple, source: Path) -> None:
+def _start_worker(parent: int, make_function: Callable[..., LineFunction], arguments: Tuple, source: Path) -> None:
     global _worker
     # Ctrl-C goes to every process of the terminal; the parent tells the workers when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()
+    end_with_parent(parent)
     _worker = make_function(*arguments), source
 
 

@@ -239,7 +239,7 @@ def test_translations_from_elsewhere(reproduced, tmp_path):
     # Mistakes end in one line here too.
     assert "argument --resamples: 'x' is not a whole number above 0" in last_error(*arguments, "--resamples", "x")
     without_language = [word for word in arguments if word not in ("--target-lang", "en")]
-    assert "BLEU on tokens needs the language for its tokeniser; give --target-lang" in last_error(*without_language)
+    assert "BLEU on tokens needs the language of the tokens; give --target-lang" in last_error(*without_language)
     # The output of fairseq-generate, whole and cut off.
     translations = reproduced[0] / "wmt14_en_de-rdrop" / "evaluation" / "translations.txt"
     data = reproduced[0].parent / "data" / "bin"

@@ -77,7 +77,8 @@ def test_table_and_signatures(experiment):
         "R-Drop", "100.00", f"{rdrop.bleu.p_value:.4f}", "100.00", f"{rdrop.chrf.p_value:.4f}",
         "2.250", "1500", "1500", "6 min 15 s",
     ]  # fmt: skip
-    for signature in [*scores.signatures.values(), *scores.bootstrap_signatures.values()]:
+    bootstrap = [f"{name}|{signature}" for name, signature in scores.bootstrap_signatures.items()]
+    for signature in [*scores.signatures.values(), *bootstrap]:
         assert f"`{signature}`" in text
     assert "# Training report: en to de" in text
 

@@ -80,3 +80,20 @@ def batch(task, split: str = "train", size: int = 9) -> dict:
 def gradients(model) -> dict:
     """Name -> gradient of every parameter that has one."""
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def assert_equal(one, other) -> None:
+    """Assert that two structures hold the same, tensors to the last bit."""
+    assert type(one) is type(other)
+    if torch.is_tensor(one):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for left, right in zip(one, other):
+            assert_equal(left, right)
+    else:
+        assert one == other

@@ -36,7 +36,7 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Tu
 
     # This registers what configurations name.
     from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import CRITERION_NAME, check_rdrop_flags
-    from rdrop_fairseq.tasks import rdrop_translation  # noqa: F401
+    from rdrop_fairseq.tasks import rdrop_translation  # noqa: F401 (importing it registers the task)
 
     words = [str(data), *words_of(settings)]
     # The first parsers that fairseq makes read the command line of the process.

@@ -2,26 +2,10 @@
 
 import fairseq_tools
 import pytest
-import torch
+from fairseq_tools import assert_equal
 from training_runs import EIGHT_UPDATES, EVAL_BLEU, PLAIN, RDROP, train, train_arguments
 
 from rdrop_fairseq.compat import load_checkpoint
-
-
-def assert_equal(one, other):
-    """Both checkpoints hold the same, tensors to the last bit."""
-    if torch.is_tensor(one):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for left, right in zip(one, other):
-            assert_equal(left, right)
-    else:
-        assert one == other
 
 
 def test_training_logs_the_objective_and_the_kl(rdrop_run):

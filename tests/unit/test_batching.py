@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from fairseq_tools import assert_equal
 
 from rdrop_fairseq.batching import concatenate_passes
 
@@ -25,22 +26,6 @@ def make_sample():
         },
         "target": torch.arange(9).view(3, 3),
     }
-
-
-def assert_equal(one, other):
-    assert type(one) is type(other)
-    if torch.is_tensor(one):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for left, right in zip(one, other):
-            assert_equal(left, right)
-    else:
-        assert one == other
 
 
 @pytest.mark.parametrize("passes", [2, 3])

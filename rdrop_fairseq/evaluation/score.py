@@ -16,6 +16,7 @@ import numpy
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import estimate_ci
 
+from rdrop_fairseq.common.bleu import sacrebleu_tokeniser
 from rdrop_fairseq.common.command_line import Parser, parse_named_paths, positive_number, quiet_libraries
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import PathLike
@@ -59,7 +60,7 @@ def score_files(
         systems: one or more; for each name a file of detokenised text or the output of fairseq-generate.
         baseline: with which the others are compared; the first system if None.
         source_lang: noted in the report.
-        target_lang: noted in the report; zh, ja and ko choose sacreBLEU's tokeniser for that language.
+        target_lang: noted in the report; Chinese, Japanese and Korean have tokenisers of their own in BLEU.
         resamples: of the bootstrap, from 1 to a million.
         seed: of the bootstrap; the result is a function of the texts, ``resamples`` and ``seed``.
         lowercase: both sides, for BLEU and chrF; the signatures say so.
@@ -136,15 +137,11 @@ def score_files(
 
 
 def _metrics(references: Sequence[str], target_lang: Optional[str], lowercase: bool) -> List[Any]:
-    try:
-        return [
-            BLEU(references=[references], trg_lang=target_lang or "", lowercase=lowercase),
-            CHRF(references=[references], lowercase=lowercase),
-        ]
-    except (ImportError, RuntimeError) as error:  # the Japanese and Korean tokenisers are packages of their own
-        raise UserError(
-            f"sacreBLEU's tokeniser for {target_lang} is not installed; pip install 'sacrebleu[{target_lang}]'"
-        ) from error
+    tokeniser = sacrebleu_tokeniser(target_lang)
+    return [
+        BLEU(references=[references], tokenize=tokeniser, lowercase=lowercase),
+        CHRF(references=[references], lowercase=lowercase),
+    ]
 
 
 def _resampled_scores(metric: Any, statistics: Sequence[Sequence[float]], resamples: int, seed: int) -> numpy.ndarray:

@@ -1,24 +1,23 @@
 """The archives of a corpus: a table of what they are, downloads that resume, and checks on every run."""
 
-import hashlib
+import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 from urllib.parse import urlsplit
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import sha256_of, write_text
 from rdrop_fairseq.common.processes import ENDING_WITH_PARENT
-from rdrop_fairseq.common.progress import progress_bar
+from rdrop_fairseq.common.text import iterate_lines
 
 SUMS = "SHA256SUMS"  # in a folder: sums of files that a later command must find unchanged
-_DIGITS = 2 * hashlib.sha256().digest_size
 
 SECONDS_TO_WAIT = (1, 5, 20)  # before the second attempt to download and so on
 _SECONDS_WITHOUT_A_BYTE = "60"
-_SECONDS_BETWEEN_LOOKS = 0.5
 # Exit statuses of curl that have a meaning of their own here; any other is the network's.
 _HTTP_ERROR, _NO_RANGES, _CANNOT_WRITE, _TOO_LARGE = 22, 33, 23, 63
 
@@ -56,20 +55,15 @@ def read_table(path: Path) -> Table:
     """
     parts: Dict[str, List[Archive]] = {}
     pairs = None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the table of archives {path}; give an existing text file") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(iterate_lines(path), start=1):
         words = line.split("#", 1)[0].split()
         try:
             if len(words) == 2 and words[0] == "pairs":
                 pairs = int(words[1])
             elif words:
                 part, size, sha256, url = words
-                archive = Archive(
-                    part, None if size == "-" else int(size), None if sha256 == "-" else _digest(sha256), url
-                )
+                known_size = None if size == "-" else int(size)
+                archive = Archive(part, known_size, None if sha256 == "-" else _digest(sha256), url)
                 # A path would be none: what lies in a folder is taken from there by --raw-dir.
                 if not urlsplit(url).scheme or not archive.name:
                     raise ValueError
@@ -83,10 +77,8 @@ def read_table(path: Path) -> Table:
 
 def find(alternatives: Sequence[Archive], folders: Sequence[Path]) -> Optional[Path]:
     """The first of the archives that lies in one of the folders, unchecked, or None."""
-    return next(
-        (folder / archive.name for archive in alternatives for folder in folders if (folder / archive.name).is_file()),
-        None,
-    )
+    paths = [folder / archive.name for archive in alternatives for folder in folders]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def obtain(alternatives: Sequence[Archive], folder: Path, raw_folder: Optional[Path]) -> Path:
@@ -97,7 +89,7 @@ def obtain(alternatives: Sequence[Archive], folder: Path, raw_folder: Optional[P
     """
     present = find(alternatives, [raw_folder, folder] if raw_folder else [folder])
     if present:
-        fault = find_fault(present, next(it for it in alternatives if it.name == present.name), folder)
+        fault = _find_fault(present, next(it for it in alternatives if it.name == present.name), folder)
         if fault:
             raise UserError(
                 f"{present.name} is damaged or another file: it has {fault}; remove {present}, "
@@ -107,9 +99,7 @@ def obtain(alternatives: Sequence[Archive], folder: Path, raw_folder: Optional[P
     failures = []
     for archive in alternatives:
         try:
-            path = folder / archive.name
-            download(archive.url, path, archive.size, lambda received, it=archive: find_fault(received, it, folder))
-            return path
+            return _download(archive, folder)
         except DownloadError as error:
             failures.append(str(error))
     raise UserError(
@@ -118,8 +108,8 @@ def obtain(alternatives: Sequence[Archive], folder: Path, raw_folder: Optional[P
     )
 
 
-def find_fault(path: Path, archive: Archive, folder: Path) -> Optional[str]:
-    """Compare size and SHA-256 with the table's; where that has none, with the one that :func:`note` took.
+def _find_fault(path: Path, archive: Archive, folder: Path) -> Optional[str]:
+    """Compare size and SHA-256 with the table's; where that has none, with the one noted in ``folder``.
 
     Returns:
         What the file has that differs, or None.
@@ -136,21 +126,8 @@ def find_fault(path: Path, archive: Archive, folder: Path) -> Optional[str]:
     return f"SHA-256 {digest} and not {expected}{noted}"
 
 
-def note(parts: Iterable[Sequence[Archive]], folders: Sequence[Path], folder: Path) -> None:
-    """Note in ``folder`` the SHA-256 of the archives that lie in ``folders`` and for which the table has none.
-
-    To be called when their text has been extracted: before, one that is cut off would pass as the right one.
-    """
-    files = {}
-    for alternatives in parts:
-        path = find(alternatives, folders)
-        if path and not next(archive for archive in alternatives if archive.name == path.name).sha256:
-            files[path.name] = path
-    note_sums(folder, files)
-
-
 def note_sums(folder: Path, files: Dict[str, Path]) -> None:
-    """Note the sums of ``files``, by name, in ``folder`` beside those of other names.
+    """Note the SHA-256 of ``files``, by name, in ``folder`` beside those of other names.
 
     Raises:
         UserError: a file cannot be read, or ``folder`` not written.
@@ -159,6 +136,28 @@ def note_sums(folder: Path, files: Dict[str, Path]) -> None:
         sums = {**_noted_sums(folder), **{name: sha256_of(path) for name, path in files.items()}}
         # The format of the program sha256sum.
         write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
+
+
+def _noted_sums(folder: Path) -> Dict[str, str]:
+    """The sums noted in ``folder``, by name; raises a UserError if the file that has them is damaged."""
+    path = folder / SUMS
+    try:
+        pairs = [line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
+        return {name: _digest(digest) for digest, name in pairs}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged: every line must be a SHA-256, two blanks and a name; remove the line that is not, "
+            "or the file"
+        ) from error
+
+
+def _digest(text: str) -> str:
+    """A SHA-256 in hexadecimal, in small letters; raises a ValueError if it is none."""
+    if not re.fullmatch("[0-9a-f]{64}", text.lower()):
+        raise ValueError
+    return text.lower()
 
 
 def check_unchanged(folder: Path, paths: Iterable[Path], option: str = "--output-dir") -> None:
@@ -190,39 +189,40 @@ def check_space(folder: Path, needed: int, what: str, option: str = "--output-di
         )
 
 
-def download(url: str, destination: Path, size: Optional[int], find_fault: Callable[[Path], Optional[str]]) -> None:
-    """Fetch ``url`` with curl into ``destination``, which appears when it is complete and ``find_fault`` found none.
+def _download(archive: Archive, folder: Path) -> Path:
+    """Fetch an archive with curl; it gets its name in ``folder`` when it is complete and the right file.
 
-    What was received before lies in ``destination`` with ``.partial`` added; only the rest is asked for, where the
-    server can send it. ``size`` in bytes is that of the whole file, where it is known.
+    What was received before lies there with ``.partial`` added to the name; only the rest is asked for, where the
+    server can send it.
 
     Raises:
         DownloadError: the server or the network failed, and what was received is kept; or the server has another
-            file, which is removed if that was found out by ``find_fault`` only.
+            file, which is removed.
         UserError: it cannot be written, or there is no curl.
     """
-    partial = destination.with_name(destination.name + ".partial")
+    path, partial = folder / archive.name, folder / f"{archive.name}.partial"
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(partial) from error
-    for seconds in (*SECONDS_TO_WAIT, None):
-        if size is not None and _size(partial) == size:
-            break
-        failure = _receive(url, partial, size)
+    waits = iter(SECONDS_TO_WAIT)
+    # Not by --retry of curl: every attempt would begin where the first one did.
+    while not partial.exists() or partial.stat().st_size != archive.size:
+        failure = _receive(archive, partial)
         if failure is None:
             break
+        seconds = next(waits, None)
         if seconds is None:
             raise DownloadError(failure)
         time.sleep(seconds)
-    fault = find_fault(partial)
+    fault = _find_fault(partial, archive, folder)
     if fault:
         partial.unlink()
-        raise DownloadError(f"{url} is damaged or another file: it has {fault}")
-    partial.replace(destination)
+        raise DownloadError(f"{archive.url} is damaged or another file: it has {fault}")
+    return partial.replace(path)
 
 
-def _receive(url: str, partial: Path, size: Optional[int]) -> Optional[str]:
+def _receive(archive: Archive, partial: Path) -> Optional[str]:
     """Append to ``partial`` what it lacks; returns what went wrong if another attempt may help, else None.
 
     Raises:
@@ -232,71 +232,33 @@ def _receive(url: str, partial: Path, size: Optional[int]) -> Optional[str]:
     curl = shutil.which("curl")
     if curl is None:
         raise UserError("no program curl, which downloads; install it, or give the files in a folder with --raw-dir")
-    words = [*ENDING_WITH_PARENT, curl, "--silent", "--show-error", "--fail", "--location", "--globoff"]
-    words += ["--connect-timeout", _SECONDS_WITHOUT_A_BYTE, "--speed-time", _SECONDS_WITHOUT_A_BYTE]
-    words += ["--speed-limit", "1", "--continue-at", "-", "--output", str(partial), "--write-out", "%{http_code}"]
-    words += ["--max-filesize", str(size)] if size else []
-    with progress_bar(partial.name, size, "B") as bar:
-        bar.initial = bar.n = _size(partial)
-        with subprocess.Popen([*words, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            answer = None
-            while answer is None:
-                try:
-                    answer, message = process.communicate(timeout=_SECONDS_BETWEEN_LOOKS)
-                except subprocess.TimeoutExpired:
-                    bar.update(_size(partial) - bar.n)
-        bar.update(_size(partial) - bar.n)
-    status, code = process.returncode, int(answer or 0)
+    words = [*ENDING_WITH_PARENT, curl, "--progress-bar" if sys.stderr.isatty() else "--silent"]
+    words += ["--fail", "--location", "--globoff", "--connect-timeout", _SECONDS_WITHOUT_A_BYTE]
+    words += ["--speed-limit", "1", "--speed-time", _SECONDS_WITHOUT_A_BYTE]
+    words += ["--max-filesize", str(archive.size)] if archive.size else []
+    words += ["--continue-at", "-", "--output", str(partial), "--write-out", "%{http_code} %{errormsg}", archive.url]
+    result = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+    status = result.returncode
+    answer, _, message = result.stdout.strip().partition(" ")
+    code = int(answer or 0)
     if code == 416 or status == _NO_RANGES:
         # What was received is no beginning of the file, or the server sends whole files only: all of it once more.
         partial.unlink()
-        return f"{url} cannot be continued"
+        return f"{archive.url} cannot be continued"
     if status == _TOO_LARGE:
         partial.unlink(missing_ok=True)
-        raise DownloadError(f"{url} is damaged or another file: it has more than {size} bytes")
+        raise DownloadError(f"{archive.url} is damaged or another file: it has more than {archive.size} bytes")
     if status == _CANNOT_WRITE:
         raise _cannot_write(partial)
     # A server that is busy (429, 5xx) may answer later; one that has no such file will not.
     if status == _HTTP_ERROR and code < 500 and code not in (408, 429):
-        raise DownloadError(f"{url} answers {code}")
-    return f"{url}: {message.strip()}" if status else None
-
-
-def _digest(text: str) -> str:
-    """A SHA-256 in hexadecimal, in small letters; raises a ValueError if it is none."""
-    if len(bytes.fromhex(text)) * 2 != _DIGITS:
-        raise ValueError
-    return text.lower()
-
-
-def _noted_sums(folder: Path) -> Dict[str, str]:
-    """The sums noted in ``folder``, by name; raises a UserError if the file that has them is damaged."""
-    path = folder / SUMS
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}; remove it") from error
-    sums = {}
-    for number, line in enumerate(lines, start=1):
-        digest, _, name = line.partition("  ")
-        try:
-            if not name:
-                raise ValueError
-            sums[name] = _digest(digest)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number} is damaged; remove the line") from error
-    return sums
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+        raise DownloadError(f"{archive.url} answers {code}")
+    return f"{archive.url}: {message or f'curl ends with status {status}'}" if status else None
 
 
 def _cannot_write(path: Path) -> UserError:
     return UserError(f"cannot write {path}; free space or choose another folder")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

@@ -56,6 +56,12 @@ def read_lines(path: PathLike) -> List[str]:
     return lines
 
 
+def count_lines(path: PathLike) -> int:
+    """How many lines a file has."""
+    with open(path, "rb") as stream:
+        return sum(1 for _ in stream)
+
+
 def last_line(path: PathLike) -> str:
     """The last line of a program's output that is not blank, or words that say that there is none."""
     lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()

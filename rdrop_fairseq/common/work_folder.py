@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterator, Optional, Sequence, Tuple
 
 from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.common.errors import UserError
@@ -12,6 +12,22 @@ from rdrop_fairseq.common.locks import locked_folder
 
 _SETTINGS = "settings.txt"
 _MARKS = ".done"
+
+
+def stage_range(stages: Sequence[str], first: Optional[str], last: Optional[str]) -> Tuple[int, int]:
+    """The places of the first and the last stage to do; None stands for the first and the last there is.
+
+    Raises:
+        UserError: there is no such stage, or the last one comes before the first.
+    """
+    names = " ".join(stages)
+    for stage in (first, last):
+        if stage is not None and stage not in stages:
+            raise UserError(f"unknown stage {stage}; the stages are {names}")
+    start, end = stages.index(first or stages[0]), stages.index(last or stages[-1])
+    if start > end:
+        raise UserError(f"--stop-stage {last} comes before --stage {first}; the stages are {names}")
+    return start, end
 
 
 class WorkFolder:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Tuple
 
 from rdrop_fairseq.common.processes import end_with_parent, run_quietly
+from rdrop_fairseq.common.text import count_lines
 
 _LINES_PER_PROCESS = 2000
 
@@ -29,8 +30,7 @@ def binarise(prefix: Path, languages: Tuple[str, str], destination: Path, worker
     Raises:
         UserError: fairseq-preprocess failed; the message is its last line.
     """
-    with open(prefix / f"train.{languages[0]}", "rb") as stream:
-        lines = sum(1 for _ in stream)
+    lines = count_lines(prefix / f"train.{languages[0]}")
     # One process for every file and worker, even without a line for it, takes longer than the work in a small corpus.
     processes = min(workers, lines // _LINES_PER_PROCESS + 1)
     command = [sys.executable, "-m", "rdrop_fairseq.data.binarise", "--joined-dictionary"]

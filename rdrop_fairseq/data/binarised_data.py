@@ -1,6 +1,5 @@
 """A folder of binarised data: how it was made, whether it can be trained on, and what tells it from another."""
 
-import hashlib
 import os
 import re
 from dataclasses import asdict, dataclass
@@ -8,8 +7,9 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.common.files import write_json
+from rdrop_fairseq.common.files import sha256_of, write_json
 from rdrop_fairseq.common.records import read_record
+from rdrop_fairseq.common.text import count_lines
 
 RECORD_NAME = "preparation.json"
 MODEL_NAME = "sentencepiece.model"
@@ -96,10 +96,10 @@ def check_binarised_data(folder: Path, source_language: str, target_language: st
             raise UserError(f"no {split} data for {pair} in {folder}: {holds}; {remedy}")
 
 
-def check_path(path: Path) -> None:
+def check_path(path: Path, remedy: str = "rename that folder") -> None:
     """Assert that fairseq's commands can be given this path of data or of a checkpoint; else raise a ``UserError``."""
     if os.pathsep in str(path):
-        raise UserError(f"fairseq takes {path} for several paths, because of its {os.pathsep}; rename that folder")
+        raise UserError(f"fairseq takes {path} for several paths, because of its {os.pathsep}; {remedy}")
 
 
 def dictionary_path(folder: Path, language: str) -> Path:
@@ -109,8 +109,7 @@ def dictionary_path(folder: Path, language: str) -> Path:
 
 def vocabulary_size(folder: Path, language: str) -> int:
     """How many symbols a model has for a language: rows of its embedding."""
-    with open(dictionary_path(folder, language), "rb") as stream:
-        return sum(1 for _ in stream) + SPECIAL_SYMBOLS
+    return count_lines(dictionary_path(folder, language)) + SPECIAL_SYMBOLS
 
 
 def sentences_in(folder: Path, split: str, source_language: str, target_language: str) -> int:
@@ -126,7 +125,7 @@ def dictionary_digests(folder: Path, languages: Tuple[str, str]) -> Dict[str, st
     """What tells the vocabulary of this data from another's."""
     description = {}
     for language in languages:
-        digest = hashlib.sha256(dictionary_path(folder, language).read_bytes()).hexdigest()
+        digest = sha256_of(dictionary_path(folder, language))
         description[f"dictionary of {language}"] = f"{vocabulary_size(folder, language)} symbols ({digest[:12]})"
     return description
 

@@ -10,11 +10,11 @@ import signal
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import BinaryIO, Callable, Deque, Iterator, List, Optional, Tuple
+from typing import BinaryIO, Callable, Deque, Iterator, List, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output
-from rdrop_fairseq.common.processes import available_cores, end_with_parent
+from rdrop_fairseq.common.processes import end_with_parent
 from rdrop_fairseq.common.progress import progress_bar
 from rdrop_fairseq.common.text import decode_line
 
@@ -26,11 +26,7 @@ CHUNKS_PER_WORKER = 3
 
 
 def map_lines(
-    make_function: Callable[..., LineFunction],
-    arguments: Tuple,
-    source: Path,
-    destination: Path,
-    workers: Optional[int] = None,
+    make_function: Callable[..., LineFunction], arguments: Tuple, source: Path, destination: Path, workers: int
 ) -> int:
     """Write ``make_function(*arguments)(line)`` for every line of ``source`` to ``destination``.
 
@@ -39,8 +35,8 @@ def map_lines(
         arguments: what can be pickled.
         source: UTF-8; its lines are those of :func:`rdrop_fairseq.common.text.iterate_lines`.
         destination: appears when it is complete.
-        workers: processes, of which no more are started than there are chunks of lines; None takes all cores. The
-            output does not depend on it.
+        workers: processes, of which no more are started than there are chunks of lines. The output does not depend
+            on it.
 
     Returns:
         The number of lines.
@@ -48,9 +44,6 @@ def map_lines(
     Raises:
         UserError: ``source`` is missing or not UTF-8, or a worker was killed.
     """
-    workers = available_cores() if workers is None else workers
-    if workers < 1:
-        raise UserError(f"--workers is {workers}; give a number of at least 1")
     count = 0
     try:
         with open(source, "rb") as stream, atomic_output(destination) as temporary, open(temporary, "wb") as output:

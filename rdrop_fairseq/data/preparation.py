@@ -4,18 +4,20 @@ The folder has archives/ (downloads), raw/, clean/, tokenised/, split/ (IWSLT14)
 evaluation use bin/ and need nothing of the others.
 """
 
+import functools
 import os
 import re
 import subprocess
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence
 
 from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import sha256_of
 from rdrop_fairseq.common.processes import available_cores
-from rdrop_fairseq.common.work_folder import WorkFolder
+from rdrop_fairseq.common.work_folder import WorkFolder, stage_range
 from rdrop_fairseq.data.archives import check_unchanged
+from rdrop_fairseq.data.binarised_data import check_path
 from rdrop_fairseq.data.raw_text import RawText
 from rdrop_fairseq.data.recipes import Recipe
 from rdrop_fairseq.data.steps import Step, Steps
@@ -57,7 +59,6 @@ class Preparation:
         lasting: Sequence[str] = LASTING,
     ) -> None:
         self.recipe, self.stages = recipe, recipe.stages
-        self._shown = output
         self._work = WorkFolder(output, program, place_option)
         self.folder = self._work.path
         self.bin = self.folder / "bin"
@@ -65,44 +66,37 @@ class Preparation:
         self.workers = available_cores() if workers is None else workers
         self._raw, self._tokenised, self._table = (_resolved(path) for path in (raw_dir, tokenised_dir, table))
         self._prefixes = list(corpus_prefixes)
-        self._program, self._place_option, self._lasting = program, place_option, lasting
+        self._say = functools.partial(say, program)
+        self._place_option, self._lasting = place_option, lasting
+        archives = self.folder / "archives"
+        self._raw_text = recipe.corpus and RawText(
+            recipe, archives, self._raw, self._prefixes, self._table, self._say, place_option
+        )
         self._steps = Steps(
             recipe, self.folder, self._raw_text, self._tokenised, self.vocabulary_size, self.workers, self._say
         )
 
-    def check(self, first_stage: Optional[str] = None, last_stage: Optional[str] = None) -> None:
+    def check(self) -> None:
         """Refuse what can be refused before anything is done; nothing is written.
 
         Raises:
-            UserError: a folder, file, number or stage that cannot be; text that is missing, damaged or not aligned.
+            UserError: a folder, file or number that cannot be; text that is missing, damaged or not aligned.
         """
-        self._range_of(first_stage, last_stage)
         for option, number in (("--vocab-size", self.vocabulary_size), ("--workers", self.workers)):
             if number < 1:
                 raise UserError(f"{option} takes a whole number above 0, not {number}")
-        if os.pathsep in str(self.folder):
-            raise UserError(
-                f"fairseq takes {self._shown} for several paths, because of its colon; choose another "
-                f"{self._place_option}"
-            )
+        check_path(self.folder, f"choose another {self._place_option}")
         if self._tokenised and not self.recipe.accepts_tokenised:
             raise UserError("--tokenised-dir is for text that this recipe cannot take; give raw text with --raw-dir")
-        if self._table and not self._table.is_file():
-            raise UserError(f"no file {self._table}; give --table a table of archives")
-        if self._prefixes and not self._raw:
-            raise UserError("--corpus chooses files of a folder; name the folder with --raw-dir")
         # Where the text was taken from may be gone when it is not needed any more.
-        if self._raw and not self._raw.is_dir() and not self._work.is_done("extract"):
-            raise UserError(f"no folder {self._raw}; give --raw-dir a folder that exists")
         if self._tokenised and not self._tokenised.is_dir() and not self._work.is_done("binarise"):
             raise UserError(f"no folder {self._tokenised}; give --tokenised-dir a folder that exists")
-        if self.recipe.corpus is None or self._tokenised:
-            if self.recipe.folder:
-                self._steps.texts()  # all files are there
-            if not self._work.is_done("take") and (self._tokenised or self.recipe.folder):
-                self._steps.count_pairs()
-        elif not self._work.is_done("extract"):
-            self._raw_text().check_chosen_files()
+        if self._raw_text and not self._work.is_done("extract"):
+            self._raw_text.check_choice()
+        if self.recipe.folder:
+            self._steps.texts()  # all files are there
+        if (self._tokenised or self.recipe.folder) and not self._work.is_done("take"):
+            self._steps.count_pairs()
 
     def run(self, first_stage: Optional[str] = None, last_stage: Optional[str] = None) -> Path:
         """Do the stages from the first to the last one, but for what was done before.
@@ -111,10 +105,10 @@ class Preparation:
             The folder of binarised data, which is there if the last stage is ``binarise``.
 
         Raises:
-            UserError: as :meth:`check`; other settings than the folder's; and whatever a stage cannot do.
+            UserError: as :meth:`check`; no such stage; other settings than the folder's; what a stage cannot do.
         """
-        self.check(first_stage, last_stage)
-        first, last = self._range_of(first_stage, last_stage)
+        first, last = stage_range(self.stages, first_stage, last_stage)
+        self.check()
         with self._work.opened(self._settings(), self._lasting, late="sub-words", late_stage="learn"):
             steps = self._steps.all()
             self._forget_lost_results(steps)
@@ -132,21 +126,6 @@ class Preparation:
             self._say(f"done: {self.bin}")
         return self.bin
 
-    def _say(self, message: str) -> None:
-        say(self._program, message)
-
-    def _range_of(self, first_stage: Optional[str], last_stage: Optional[str]) -> Tuple[int, int]:
-        """The places of the first and the last stage."""
-        names = " ".join(self.stages)
-        for stage in (first_stage, last_stage):
-            if stage is not None and stage not in self.stages:
-                raise UserError(f"unknown stage {stage}; the stages are {names}")
-        first = self.stages.index(first_stage or self.stages[0])
-        last = self.stages.index(last_stage or self.stages[-1])
-        if first > last:
-            raise UserError(f"the stage {last_stage} comes before {first_stage}; the stages are {names}")
-        return first, last
-
     def _settings(self) -> List[str]:
         """What makes the data what they are."""
         settings = [f"recipe {self.recipe.name} {'-'.join(self.recipe.languages)}", f"sub-words {self.vocabulary_size}"]
@@ -162,8 +141,8 @@ class Preparation:
         ]
         if self._table:
             with open(self._table, "rb") as stream:
-                checksum = subprocess.run(["cksum"], stdin=stream, stdout=subprocess.PIPE, check=True, text=True).stdout
-            settings.append(f"table of archives {checksum.strip()}")
+                checksum = subprocess.check_output(["cksum"], stdin=stream, text=True).strip()
+            settings.append(f"table of archives {checksum}")
         return settings
 
     def _forget_lost_results(self, steps: Sequence[Step]) -> None:
@@ -183,7 +162,7 @@ class Preparation:
             return
 
     def _has_results(self, step: Step) -> bool:
-        return all((self.folder / result).exists() for result in step.results)
+        return all(path.exists() for path in step.results)
 
     def _check_sources(self, starts: bool) -> None:
         """Have the archives, if this is the stage for it (``starts``), and check what is taken from elsewhere.
@@ -198,20 +177,9 @@ class Preparation:
                 check_unchanged(self.folder / "tokenised", paths, self._place_option)
         elif starts and not self._work.is_done("extract"):
             self._say("getting and checking the archives")
-            self._raw_text().get()
+            self._raw_text.get()
         elif self._raw is None or self._raw.is_dir():
-            self._raw_text().check()
-
-    def _raw_text(self) -> RawText:
-        return RawText(
-            self.recipe,
-            self.folder / "archives",
-            self._raw,
-            self._prefixes,
-            self._table,
-            report=self._say,
-            place_option=self._place_option,
-        )
+            self._raw_text.check()
 
 
 def _resolved(path: Optional[Path]) -> Optional[Path]:

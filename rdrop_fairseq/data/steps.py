@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.common.text import count_lines
 from rdrop_fairseq.common.versions import package_versions, plugin_state
 from rdrop_fairseq.data.archives import SUMS, note_sums
 from rdrop_fairseq.data.binarise import binarise
@@ -13,7 +14,7 @@ from rdrop_fairseq.data.binarised_data import MODEL_NAME, RECORD_NAME, Preparati
 from rdrop_fairseq.data.cleaning import as_text, clean
 from rdrop_fairseq.data.moses import make_detokenise, make_tokenise
 from rdrop_fairseq.data.parallel_lines import map_lines
-from rdrop_fairseq.data.parallel_text import SPLITS, PairOfFiles, check_pair, find_splits, split_off
+from rdrop_fairseq.data.parallel_text import SPLITS, PairCount, PairOfFiles, check_pair, find_splits, split_off
 from rdrop_fairseq.data.raw_text import RawText
 from rdrop_fairseq.data.recipes import Recipe
 from rdrop_fairseq.data.sample_corpus import write_sample_corpus
@@ -27,8 +28,8 @@ class Step(NamedTuple):
     stage: str
     title: str
     work: Callable[[], object]
-    results: Sequence[str]
-    """The files that it makes, relative to the folder of results."""
+    results: Sequence[Path]
+    """The files that it makes."""
 
 
 class Steps:
@@ -37,7 +38,7 @@ class Steps:
     Args:
         recipe: says which steps there are.
         folder: of the results.
-        make_raw_text: makes the raw text of the recipe's corpus, to be extracted.
+        raw_text: of the recipe's corpus, if it has one.
         tokenised: folder of text that is tokenised and cleaned, if it is taken from there.
         vocabulary_size: joined sub-words.
         workers: processes.
@@ -48,40 +49,46 @@ class Steps:
         self,
         recipe: Recipe,
         folder: Path,
-        make_raw_text: Callable[[], RawText],
+        raw_text: Optional[RawText],
         tokenised: Optional[Path],
         vocabulary_size: int,
         workers: int,
         report: Callable[[str], None],
     ) -> None:
         self._recipe, self._folder, self._bin = recipe, folder, folder / "bin"
-        self._raw_text, self._tokenised, self._say = make_raw_text, tokenised, report
+        self._raw_text, self._tokenised, self._say = raw_text, tokenised, report
         self._vocabulary_size, self._workers = vocabulary_size, workers
-        self._counted: Dict[PairOfFiles, str] = {}
+        self._model = folder / "subwords" / MODEL_NAME
+        self._counts: Dict[str, PairCount] = {}
 
     def all(self) -> List[Step]:
         """What is done, in order."""
-        size = self._vocabulary_size
-        pair = "-".join(self._recipe.languages)
-        made = [RECORD_NAME, MODEL_NAME, *self._test_files(), *self._named("dict.{}.txt")]
-        made += [f"{split}.{pair}.{end}" for split in SPLITS for end in self._named("{}.bin", "{}.idx")]
+        languages = self._recipe.languages
+        pair = "-".join(languages)
+        made = [RECORD_NAME, MODEL_NAME, *self._test_files(), *(f"dict.{language}.txt" for language in languages)]
+        for split in SPLITS:
+            made += [f"{split}.{pair}.{language}.{ending}" for language in languages for ending in ("bin", "idx")]
+        learning = f"learning {self._vocabulary_size} sub-words"
         return [
             *self._steps_to_text(),
-            Step("learn", "learn", f"learning {size} sub-words", self._learn, [f"subwords/{MODEL_NAME}"]),
+            Step("learn", "learn", learning, self._learn, [self._model]),
             Step("apply", "apply", "splitting into sub-words", self._apply, self._files("subwords", *SPLITS)),
-            Step("binarise", "binarise", "binarising", self._binarise, [f"bin/{name}" for name in made]),
+            Step("binarise", "binarise", "binarising", self._binarise, [self._bin / name for name in made]),
         ]
 
     def _steps_to_text(self) -> List[Step]:
         """The steps to text that is ready to be split into sub-words."""
         recipe = self._recipe
         if self._tokenised:
-            return [Step("take", "learn", "checking the tokenised text", self._take_tokenised, [f"tokenised/{SUMS}"])]
+            sums = [self._folder / "tokenised" / SUMS]
+            return [Step("take", "learn", "checking the tokenised text", self._take, sums)]
         if recipe.folder:
             return [Step("take", "text", "checking the text", self._take, [])]
         if recipe.corpus is None:
             return [Step("take", "text", "writing the sample corpus", self._take, self._files("raw", *SPLITS))]
-        steps = [Step("extract", "extract", "extracting the text", self._extract, self._files("raw", "train", "test"))]
+        raw_text, folder = self._raw_text, self._folder / "raw"
+        texts = self._files("raw", "train", "test")
+        steps = [Step("extract", "extract", "extracting the text", lambda: raw_text.extract(folder), texts)]
         if recipe.cleans_tokens:
             steps.append(self._tokenising("tokenise", "tokenising", "raw", "train", "test"))
             steps.append(self._cleaning("tokenised"))
@@ -96,10 +103,9 @@ class Steps:
 
     def _tokenising(self, name: str, title: str, origin: str, *splits: str) -> Step:
         def tokenise() -> None:
-            for split in splits:
-                pairs = zip(self._recipe.languages, self._pair(origin, split), self._pair("tokenised", split))
-                for language, source, tokens in pairs:
-                    map_lines(make_tokenise, (language, *self._recipe.moses), source, tokens, self._workers)
+            for source, tokens in zip(self._files(origin, *splits), self._files("tokenised", *splits)):
+                language = source.suffix[1:]
+                map_lines(make_tokenise, (language, *self._recipe.moses), source, tokens, self._workers)
 
         return Step(name, "tokenise", title, tokenise, self._files("tokenised", *splits))
 
@@ -112,53 +118,45 @@ class Steps:
         return Step("clean", "clean", "dropping pairs", drop_pairs, self._files("clean", "train"))
 
     def _take(self) -> None:
-        """The text as it is."""
-        if self._recipe.folder is None:
+        """Check the text, which stays as it is."""
+        if self._tokenised is None and self._recipe.folder is None:
             write_sample_corpus(self._folder / "raw")
         for split, count in self.count_pairs().items():
             self._say(f"{split}: {count}")
+        if self._tokenised:
+            note_sums(self._folder / "tokenised", {str(path): path for pair in self.texts().values() for path in pair})
 
-    def _take_tokenised(self) -> None:
-        self._take()
-        note_sums(self._folder / "tokenised", {str(path): path for pair in self.texts().values() for path in pair})
-
-    def count_pairs(self) -> Dict[str, str]:
-        """How many pairs each split has, in words; counted once.
+    def count_pairs(self) -> Dict[str, PairCount]:
+        """How many pairs each split has; counted once.
 
         Raises:
             UserError: a file is missing, empty, not UTF-8, or not aligned with its other side.
         """
-        texts = self.texts()
-        for pair in texts.values():
-            if pair not in self._counted:
-                self._counted[pair] = str(check_pair(*pair))
-        return {split: self._counted[pair] for split, pair in texts.items()}
-
-    def _extract(self) -> None:
-        self._raw_text().extract(self._folder / "raw")
+        self._counts = self._counts or {split: check_pair(*pair) for split, pair in self.texts().items()}
+        return self._counts
 
     def _split_off_validation(self) -> None:
         for file in self._pair("clean", "train"):
             split_off(file, self._folder / "split", self._recipe.validation_every)
 
     def _learn(self) -> None:
-        learn(self.texts()["train"], self._vocabulary_size, self._folder / "subwords" / MODEL_NAME)
+        learn(self.texts()["train"], self._vocabulary_size, self._model)
 
     def _apply(self) -> None:
-        subwords = self._folder / "subwords"
-        for split, pair in self.texts().items():
-            for language, text in zip(self._recipe.languages, pair):
-                encode_file(subwords / MODEL_NAME, text, subwords / f"{split}.{language}", self._workers)
+        for split, texts in self.texts().items():
+            for text, subwords in zip(texts, self._pair("subwords", split)):
+                encode_file(self._model, text, subwords, self._workers)
 
     def _binarise(self) -> None:
         """Write bin/: what fairseq-preprocess makes, and what gives raw text to a model and scores its output."""
-        subwords, partial = self._folder / "subwords", self._folder / "bin.partial"
+        partial = self._folder / "bin.partial"
         for folder in (self._bin, partial):
             shutil.rmtree(folder, ignore_errors=True)
-        binarise(subwords, self._recipe.languages, partial, self._workers, self._folder / "preprocess.log")
-        _copy(subwords / MODEL_NAME, partial / MODEL_NAME)
+        languages, log = self._recipe.languages, self._folder / "preprocess.log"
+        binarise(self._folder / "subwords", languages, partial, self._workers, log)
+        _copy(self._model, partial / MODEL_NAME)
         pair = self.texts()["test"] if self._tokenised or self._recipe.folder else self._pair("raw", "test")
-        for language, text, name in zip(self._recipe.languages, pair, self._test_files()):
+        for language, text, name in zip(languages, pair, self._test_files()):
             if self._tokenised:
                 map_lines(make_detokenise, (language,), text, partial / name, self._workers)
             else:
@@ -170,10 +168,6 @@ class Steps:
         """What preparation.json says."""
         source, target = self._recipe.languages
         moses = self._recipe.moses
-        sentences = {}
-        for split in SPLITS:
-            with open(self._folder / "subwords" / f"{split}.{source}", "rb") as stream:
-                sentences[split] = sum(1 for _ in stream)
         return PreparationRecord(
             recipe=self._recipe.name,
             source_language=source,
@@ -184,7 +178,7 @@ class Steps:
             lowercase=moses is not None and moses.lowercase,
             vocabulary_size=self._vocabulary_size,
             test_set=self._recipe.test_set or test[0].stem,
-            sentences=sentences,
+            sentences={split: count_lines(self._pair("subwords", split)[0]) for split in SPLITS},
             versions={**package_versions(), "rdrop_fairseq": plugin_state()},
         )
 
@@ -210,13 +204,9 @@ class Steps:
         source, target = self._recipe.languages
         return f"source.{source}", f"reference.{target}"
 
-    def _files(self, folder: str, *splits: str) -> List[str]:
-        """The files of these splits, relative to the folder of results."""
-        return [f"{folder}/{split}.{language}" for split in splits for language in self._recipe.languages]
-
-    def _named(self, *patterns: str) -> List[str]:
-        """The names of files of both languages; a pattern has ``{}`` for the language."""
-        return [pattern.format(language) for pattern in patterns for language in self._recipe.languages]
+    def _files(self, folder: str, *splits: str) -> List[Path]:
+        """The files of these splits, as :meth:`_pair` gives them."""
+        return [path for split in splits for path in self._pair(folder, split)]
 
 
 def _copy(source: Path, destination: Path) -> None:

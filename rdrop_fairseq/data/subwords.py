@@ -1,7 +1,7 @@
 """A joined SentencePiece BPE model: learnt from both languages, applied to the files of a corpus."""
 
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Sequence
 
 import sentencepiece
 
@@ -71,8 +71,8 @@ def decode(subwords: str) -> str:
     return subwords.replace(" ", "").replace("\u2581", " ").strip()
 
 
-def encode_file(model: Path, source: Path, destination: Path, workers: Optional[int] = 1) -> None:
-    """Write ``source``, line by line as sub-words, to ``destination``; ``workers`` None takes all cores."""
+def encode_file(model: Path, source: Path, destination: Path, workers: int = 1) -> None:
+    """Write ``source``, line by line as sub-words, to ``destination``; ``workers`` are processes."""
     map_lines(make_encode, (model,), source, destination, workers)
 
 

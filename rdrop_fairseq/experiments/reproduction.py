@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Sequence
 
 from rdrop_fairseq.common.command_line import Parser, positive_number, say, split_words
-from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.work_folder import stage_range
 from rdrop_fairseq.data.preparation import Preparation
 from rdrop_fairseq.data.prepare import add_options
 from rdrop_fairseq.data.recipes import RECIPES
@@ -43,12 +43,7 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(own)
     check_training_options(options)
     refuse_options_of_train(others, of_recipe=True)
-    first, last = STAGES.index(options.stage), STAGES.index(options.stop_stage)
-    if first > last:
-        raise UserError(
-            f"--stop-stage {options.stop_stage} comes before --stage {options.stage}; the stages are {' '.join(STAGES)}"
-        )
-
+    first, last = stage_range(STAGES, options.stage, options.stop_stage)
     folders = {variant: options.runs_dir.resolve() / f"{recipe}-{variant}" for variant in ("baseline", "rdrop")}
     preparation = Preparation(
         RECIPES[recipe], options.data_dir, Path(script).name, raw_dir=options.raw_dir, corpus_prefixes=options.corpus,

@@ -201,12 +201,12 @@ def test_output_below_a_file_is_refused(folder, tmp_path):
 @pytest.mark.parametrize(("options", "message"), [
     ({"raw_dir": "absent"}, "no folder .*absent; give --raw-dir a folder that exists"),
     ({"tokenised_dir": "absent"}, "no folder .*absent; give --tokenised-dir a folder that exists"),
-    ({"table": "absent"}, "no file .*absent; give --table a table of archives"),
+    ({"table": "absent"}, "no such file: .*absent; check the path"),
     ({"corpus_prefixes": ["mine"]}, "--corpus chooses files of a folder; name the folder with --raw-dir"),
     ({"corpus_prefixes": ["mine"], "raw_dir": "."}, "no mine.de in .*--corpus takes the name of two files there"),
     ({"vocabulary_size": 0}, "--vocab-size takes a whole number above 0, not 0"),
     ({"workers": 0}, "--workers takes a whole number above 0, not 0"),
-    ({"output": "a:b"}, "for several paths, because of its colon; choose another --place"),
+    ({"output": "a:b"}, "for several paths, because of its :; choose another --place"),
 ])  # fmt: skip
 def test_mistakes_are_found_before_anything_is_written(tmp_path, options, message):
     for name in ("raw_dir", "tokenised_dir", "table"):

@@ -198,11 +198,11 @@ def test_the_right_archive_after_a_damaged_one(raw, tmp_path):
 def test_mistakes(raw, tmp_path):
     recipe = DATA_RECIPES["wmt14_en_de"]
     with pytest.raises(UserError, match="no folder"):
-        RawText(recipe, tmp_path, tmp_path / "absent")
+        RawText(recipe, tmp_path, tmp_path / "absent").check_choice()
     with pytest.raises(UserError, match="--raw-dir"):
-        RawText(recipe, tmp_path, prefixes=["mine"])
+        RawText(recipe, tmp_path, prefixes=["mine"]).check_choice()
     with pytest.raises(UserError, match="no mine.en in .*--corpus takes the name of two files there"):
-        RawText(recipe, tmp_path, raw, prefixes=["mine"]).check_chosen_files()
+        RawText(recipe, tmp_path, raw, prefixes=["mine"]).check_choice()
 
 
 def test_test_sets_of_sacrebleu(raw, tmp_path, monkeypatch):

@@ -7,12 +7,12 @@ clean-corpus-n); the same pair came before.
 """
 
 import hashlib
-import tempfile
 import unicodedata
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Dict, List, Optional
+
+import numpy
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output, write_json, write_text
@@ -20,10 +20,6 @@ from rdrop_fairseq.data.parallel_text import PairOfFiles, numbered_pairs
 
 REASONS = ("empty", "too long", "length ratio", "duplicate")
 EXAMPLES = 5  # line numbers in the report, for each reason
-# Pairs are compared within one part after another, so that memory holds one part: of 40 million pairs 160,000.
-PARTS = 256
-_HASH_SIZE = 16  # 128 bits: that any two of 2**26 different pairs share one has probability 2**-77
-_NUMBER_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ def _is_invisible(line: str) -> bool:
 def clean(source: PairOfFiles, destination: PairOfFiles, rules: Rules, report: Path) -> Dict[str, object]:
     """Write the pairs of ``source`` that are kept, in their order, to ``destination``, and ``report`` (JSON, and .txt).
 
-    Looking for duplicates takes 24 bytes a pair on disk, beside the destination, and a bit a pair in memory.
+    Looking for duplicates takes about 30 bytes a pair in memory.
 
     Returns:
         The report: pairs ``read``, ``kept``, ``dropped`` by reason, ``examples`` of line numbers from 1, ``rules``.
@@ -77,12 +73,12 @@ def clean(source: PairOfFiles, destination: PairOfFiles, rules: Rules, report: P
     dropped = dict.fromkeys(REASONS, 0)
     examples: Dict[str, List[int]] = {}
     read = kept = 0
-    repeated = _repeated_pairs(source, rules, destination[0].parent) if rules.drop_duplicates else b""
+    repeated = _repeated_pairs(source) if rules.drop_duplicates else None
     with atomic_output(destination[0]) as first, atomic_output(destination[1]) as second:
         with open(first, "wb") as first_stream, open(second, "wb") as second_stream:
             for read, pair in numbered_pairs(source):
                 reason = rules.reason_to_drop(*pair)
-                if reason is None and repeated and _bit(repeated, read):
+                if reason is None and repeated is not None and repeated[read - 1]:
                     reason = "duplicate"
                 if reason is None:
                     kept += 1
@@ -110,31 +106,13 @@ def as_text(report: Dict[str, object]) -> str:
     return "".join(f"{name:<24}{count:>12,}   {remark}".rstrip() + "\n" for name, count, remark in rows)
 
 
-def _repeated_pairs(files: PairOfFiles, rules: Rules, folder: Path) -> bytearray:
-    """A bit for each line number: whether an earlier line, not dropped for another reason, holds the same pair."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".duplicates.", dir=folder) as parts_folder, ExitStack() as stack:
-            parts = [stack.enter_context(open(Path(parts_folder) / str(part), "w+b")) for part in range(PARTS)]
-            number = 0
-            for number, pair in numbered_pairs(files):
-                if rules.reason_to_drop(*pair) is None:
-                    digest = hashlib.blake2b("\n".join(pair).encode("utf-8"), digest_size=_HASH_SIZE).digest()
-                    parts[digest[0] % PARTS].write(digest + number.to_bytes(_NUMBER_SIZE, "little"))
-            repeated = bytearray(number // 8 + 1)
-            for part in parts:
-                part.seek(0)
-                seen = set()
-                while record := part.read(_HASH_SIZE + _NUMBER_SIZE):
-                    digest = record[:_HASH_SIZE]
-                    if digest in seen:
-                        number = int.from_bytes(record[_HASH_SIZE:], "little")
-                        repeated[number // 8] |= 1 << number % 8
-                    seen.add(digest)
-            return repeated
-    except OSError as error:  # of these files: the others' are UserErrors
-        raise UserError(f"cannot write to {folder}: {error.strerror}; free space or choose another folder") from error
-
-
-def _bit(bits: bytearray, number: int) -> bool:
-    return bool(bits[number // 8] >> number % 8 & 1)
+def _repeated_pairs(files: PairOfFiles) -> numpy.ndarray:
+    """For each pair, whether the same one came before: booleans, of shape (pairs)."""
+    # 64 bits: that any two of 40 million different pairs share a hash has a probability of 1 in 23,000.
+    hashes = bytearray()
+    for _, pair in numbered_pairs(files):
+        hashes += hashlib.blake2b("\n".join(pair).encode("utf-8"), digest_size=8).digest()
+    _, first = numpy.unique(numpy.frombuffer(hashes, dtype=numpy.uint64), return_index=True)
+    repeated = numpy.ones(len(hashes) // 8, dtype=bool)
+    repeated[first] = False
+    return repeated

@@ -10,7 +10,9 @@ import signal
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import BinaryIO, Callable, Deque, Iterator, List, Tuple
+from typing import BinaryIO, Callable, Deque, Iterable, Iterator, List, Tuple
+
+from tqdm import tqdm
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output
@@ -27,7 +29,7 @@ CHUNKS_PER_WORKER = 3
 
 def map_lines(
     make_function: Callable[..., LineFunction], arguments: Tuple, source: Path, destination: Path, workers: int
-) -> int:
+) -> None:
     """Write ``make_function(*arguments)(line)`` for every line of ``source`` to ``destination``.
 
     Args:
@@ -38,50 +40,49 @@ def map_lines(
         workers: processes, of which no more are started than there are chunks of lines. The output does not depend
             on it.
 
-    Returns:
-        The number of lines.
-
     Raises:
         UserError: ``source`` is missing or not UTF-8, or a worker was killed.
     """
-    count = 0
     try:
         with open(source, "rb") as stream, atomic_output(destination) as temporary, open(temporary, "wb") as output:
             with progress_bar(str(destination), os.fstat(stream.fileno()).st_size, "B") as bar:
-                for lines, size, text in _mapped_chunks(make_function, arguments, stream, source, workers):
-                    output.write(text)
-                    count += lines
-                    bar.update(size)
+                chunks = _chunks(stream, bar)
+                first_chunks = list(itertools.islice(chunks, workers))
+                chunks = itertools.chain(first_chunks, chunks)
+                # A process without a chunk would take longer to start than the others to finish.
+                if len(first_chunks) <= 1:
+                    function = make_function(*arguments)
+                    output.writelines(_map_chunk(function, source, chunk) for chunk in chunks)
+                else:
+                    initial = (os.getpid(), make_function, arguments, source)
+                    output.writelines(_map_in_workers(len(first_chunks), initial, chunks))
     except OSError as error:
         raise UserError(f"cannot read {source}: {error.strerror}; give an existing, readable file") from error
     except BrokenProcessPool as error:
         raise UserError(
             f"a worker that read {source} was killed (out of memory?); try again with fewer --workers"
         ) from error
-    return count
 
 
 _Chunk = Tuple[int, List[bytes]]  # the number of its first line, from 1, and the lines
-_Result = Tuple[int, int, bytes]  # how many lines, how many bytes they were, and what they became
 
 
-def _mapped_chunks(
-    make_function: Callable[..., LineFunction], arguments: Tuple, stream: BinaryIO, source: Path, workers: int
-) -> Iterator[_Result]:
-    chunks = _chunks(stream)
-    first_chunks = list(itertools.islice(chunks, workers))
-    chunks = itertools.chain(first_chunks, chunks)
-    # A process without a chunk would take longer to start than the others to finish.
-    workers = min(workers, len(first_chunks))
-    if workers <= 1:
-        function = make_function(*arguments)
-        for chunk in chunks:
-            yield _map_chunk(function, source, chunk)
-        return
+def _chunks(stream: BinaryIO, bar: tqdm) -> Iterator[_Chunk]:
+    first = 1
+    while lines := list(itertools.islice(stream, LINES_PER_CHUNK)):
+        yield first, lines
+        first += len(lines)
+        bar.update(sum(map(len, lines)))
+
+
+def _map_chunk(function: LineFunction, source: Path, chunk: _Chunk) -> bytes:
+    results = [function(decode_line(line, number, source)) for number, line in enumerate(chunk[1], start=chunk[0])]
+    return "".join(result + "\n" for result in results).encode("utf-8")
+
+
+def _map_in_workers(workers: int, initial: Tuple, chunks: Iterable[_Chunk]) -> Iterator[bytes]:
     # Forked workers share the modules that are loaded already: a new interpreter would import them again.
-    with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("fork"), _start_worker, (os.getpid(), make_function, arguments, source)
-    ) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _start_worker, initial) as pool:
         waiting: Deque[Future] = collections.deque()
         try:
             for chunk in chunks:
@@ -93,19 +94,6 @@ def _mapped_chunks(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
-    first = 1
-    while lines := list(itertools.islice(stream, LINES_PER_CHUNK)):
-        yield first, lines
-        first += len(lines)
-
-
-def _map_chunk(function: LineFunction, source: Path, chunk: _Chunk) -> _Result:
-    first, lines = chunk
-    results = [function(decode_line(line, first + offset, source)) for offset, line in enumerate(lines)]
-    return len(lines), sum(map(len, lines)), "".join(result + "\n" for result in results).encode("utf-8")
 
 
 _worker: Tuple[LineFunction, Path]  # in each worker its own
@@ -120,5 +108,5 @@ def _start_worker(parent: int, make_function: Callable[..., LineFunction], argum
     _worker = make_function(*arguments), source
 
 
-def _map_in_worker(chunk: _Chunk) -> _Result:
+def _map_in_worker(chunk: _Chunk) -> bytes:
     return _map_chunk(*_worker, chunk)

@@ -78,7 +78,7 @@ def test_duplicates_may_stay(files):
 
 
 def test_duplicates_as_a_set_finds_them(tmp_path):
-    """More pairs than parts, against the obvious way of doing it."""
+    """Many pairs, against the obvious way of doing it."""
     generator = random.Random(1)
     pairs = [(f"a{generator.randrange(700)}", f"b{generator.randrange(3)}") for _ in range(3000)]
     for side, path in enumerate(paths(tmp_path, "train")):
@@ -102,7 +102,7 @@ def test_a_full_disk_ends_in_one_line(files):
     """Here a limit of the size of files, which fails in the same places."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        for limit in (10, 30):
+        for limit in (10, 20):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
             with pytest.raises(UserError, match="cannot write .*; free space or choose another folder"):
                 clean(paths(files, "train"), paths(files / "out", "train"), Rules(5, 1.5, True), files / "report.json")

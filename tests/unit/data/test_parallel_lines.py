@@ -41,8 +41,7 @@ def many_lines(tmp_path, monkeypatch):
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_in_order_whatever_the_number_of_workers(many_lines, tmp_path, workers):
     path, lines = many_lines
-    count = map_lines(make_reversed, ("!",), path, tmp_path / "out", workers)
-    assert count == len(lines)
+    map_lines(make_reversed, ("!",), path, tmp_path / "out", workers)
     assert (tmp_path / "out").read_bytes().decode("utf-8") == "".join(line[::-1] + "!\n" for line in lines)
 
 
@@ -73,7 +72,7 @@ def test_no_more_workers_than_work(tmp_path, monkeypatch, lines, processes):
     monkeypatch.setattr(parallel_lines, "ProcessPoolExecutor", Pool)
     path = tmp_path / "text"
     path.write_text("line\n" * lines)
-    assert map_lines(make_reversed, ("",), path, tmp_path / "out", 5) == lines
+    map_lines(make_reversed, ("",), path, tmp_path / "out", 5)
     assert sum(started) == processes
     assert (tmp_path / "out").read_text() == "enil\n" * lines, "a last chunk that is not full has its lines, too"
 

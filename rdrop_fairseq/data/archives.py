@@ -43,10 +43,6 @@ class Table(NamedTuple):
     """How many pairs of lines all parts together have, empty ones too, where that is known."""
 
 
-class DownloadError(Exception):
-    """A download that could not be finished, or sent another file; the message names URL and cause."""
-
-
 def read_table(path: Path) -> Table:
     """Read a table: lines of part, bytes, SHA-256 and URL, or of ``pairs`` and their number; ``-`` for unknown.
 
@@ -100,7 +96,7 @@ def obtain(alternatives: Sequence[Archive], folder: Path, raw_folder: Optional[P
     for archive in alternatives:
         try:
             return _download(archive, folder)
-        except DownloadError as error:
+        except UserError as error:
             failures.append(str(error))
     raise UserError(
         f"cannot download {alternatives[0].name}: {'; '.join(failures)}; the same command continues where this one "
@@ -196,9 +192,8 @@ def _download(archive: Archive, folder: Path) -> Path:
     server can send it.
 
     Raises:
-        DownloadError: the server or the network failed, and what was received is kept; or the server has another
-            file, which is removed.
-        UserError: it cannot be written, or there is no curl.
+        UserError: the server or the network failed, or it cannot be written, and what was received is kept; or the
+            server has another file, which is removed; or there is no curl.
     """
     path, partial = folder / archive.name, folder / f"{archive.name}.partial"
     try:
@@ -213,12 +208,12 @@ def _download(archive: Archive, folder: Path) -> Path:
             break
         seconds = next(waits, None)
         if seconds is None:
-            raise DownloadError(failure)
+            raise UserError(failure)
         time.sleep(seconds)
     fault = _find_fault(partial, archive, folder)
     if fault:
         partial.unlink()
-        raise DownloadError(f"{archive.url} is damaged or another file: it has {fault}")
+        raise UserError(f"{archive.url} is damaged or another file: it has {fault}")
     return partial.replace(path)
 
 
@@ -226,8 +221,7 @@ def _receive(archive: Archive, partial: Path) -> Optional[str]:
     """Append to ``partial`` what it lacks; returns what went wrong if another attempt may help, else None.
 
     Raises:
-        DownloadError: another attempt would not help.
-        UserError: it cannot be written, or there is no curl.
+        UserError: another attempt would not help.
     """
     curl = shutil.which("curl")
     if curl is None:
@@ -247,12 +241,12 @@ def _receive(archive: Archive, partial: Path) -> Optional[str]:
         return f"{archive.url} cannot be continued"
     if status == _TOO_LARGE:
         partial.unlink(missing_ok=True)
-        raise DownloadError(f"{archive.url} is damaged or another file: it has more than {archive.size} bytes")
+        raise UserError(f"{archive.url} is damaged or another file: it has more than {archive.size} bytes")
     if status == _CANNOT_WRITE:
         raise _cannot_write(partial)
     # A server that is busy (429, 5xx) may answer later; one that has no such file will not.
     if status == _HTTP_ERROR and code < 500 and code not in (408, 429):
-        raise DownloadError(f"{archive.url} answers {code}")
+        raise UserError(f"{archive.url} answers {code}")
     return f"{archive.url}: {message or f'curl ends with status {status}'}" if status else None
 
 

@@ -84,11 +84,11 @@ def check_binarised_data(folder: Path, source_language: str, target_language: st
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; {remedy}")
     check_path(folder)
-    for language in (source_language, target_language):
-        if not dictionary_path(folder, language).is_file():
+    for dictionary in (dictionary_path(folder, language) for language in (source_language, target_language)):
+        if not dictionary.is_file():
             there = " and ".join(_language_pairs(folder))
             holds = f"it holds {there}" if there else "it is no folder of fairseq-preprocess"
-            raise UserError(f"no {dictionary_path(folder, language)} for {pair}: {holds}; {remedy}")
+            raise UserError(f"no {dictionary} for {pair}: {holds}; {remedy}")
     for split in ("train", "valid"):
         if not _split_files(folder, split, source_language, target_language):
             there = " and ".join(_language_pairs(folder, split))

@@ -1,4 +1,4 @@
-"""The command line of the preparations, which scripts/prepare_*.sh call.
+"""The command line of the preparations: ``scripts/prepare_*.sh``, whose --help says what the options do.
 
 python -m rdrop_fairseq.data.prepare RECIPE [OPTION]...
 """
@@ -17,18 +17,11 @@ from rdrop_fairseq.data.recipes import RECIPES, Recipe
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that preparing a recipe and reproducing it share."""
-    parser.add_argument("--raw-dir", type=_path, metavar="DIR", help="take archives or text from here")
-    parser.add_argument(
-        "--corpus",
-        type=some_text,
-        action="append",
-        default=[],
-        metavar="PREFIX",
-        help="train on these files of --raw-dir",
-    )
-    parser.add_argument("--table", type=_path, metavar="FILE", help="another table of archives")
-    parser.add_argument("--vocab-size", type=positive_number, metavar="N", help="joined sub-words")
-    parser.add_argument("--workers", type=positive_number, metavar="N", help="processes (default: all cores)")
+    parser.add_argument("--raw-dir", type=_path, metavar="DIR")
+    parser.add_argument("--corpus", type=some_text, action="append", default=[], metavar="PREFIX")
+    parser.add_argument("--table", type=_path, metavar="FILE")
+    parser.add_argument("--vocab-size", type=positive_number, metavar="N")
+    parser.add_argument("--workers", type=positive_number, metavar="N")
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
@@ -38,12 +31,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
     script = f"prepare_{words[0]}.sh" if words else "prepare_RECIPE.sh"
     parser = Parser(prog=f"scripts/{script}", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("recipe", metavar="RECIPE", help=f"{', '.join(RECIPES)}, or multi30k with --target-lang")
-    parser.add_argument("--target-lang", type=some_text, metavar="LANG", help="of multi30k: de or fr (default: de)")
     add_options(parser)
-    parser.add_argument("--tokenised-dir", type=_path, metavar="DIR", help="take text that is tokenised and cleaned")
-    parser.add_argument("--output-dir", type=_path, metavar="DIR", help="where everything goes (default: data/RECIPE)")
-    parser.add_argument("--stage", type=some_text, metavar="NAME", help="start with this stage")
-    parser.add_argument("--stop-stage", type=some_text, metavar="NAME", help="end after this stage")
+    parser.add_argument("--target-lang", type=some_text, metavar="LANG")
+    parser.add_argument("--tokenised-dir", type=_path, metavar="DIR")
+    parser.add_argument("--output-dir", type=_path, metavar="DIR")
+    parser.add_argument("--stage", type=some_text, metavar="NAME")
+    parser.add_argument("--stop-stage", type=some_text, metavar="NAME")
     options = parser.parse_args(words)
     recipe = _recipe(options.recipe, options.target_lang)
     Preparation(

@@ -85,15 +85,12 @@ def find_splits(
     if source_language == target_language:
         raise UserError(f"source and target language are both {source_language}; give two different ones")
     languages = (source_language, target_language)
-    names = {
-        "train": ["train"],
-        "valid": ["valid", "val"],
-        "test": [test_set] if test_set else _test_sets(folder, *languages),
-    }
-    if len(names["test"]) > 1:
-        raise UserError(f"{folder} has several test sets: {', '.join(names['test'])}; choose one with --test-set")
+    tests = {path.name[: -len(lang) - 1] for lang in languages for path in folder.glob(f"test*.{lang}")}
+    names = [test_set] if test_set else sorted(tests)
+    if len(names) > 1:
+        raise UserError(f"{folder} has several test sets: {', '.join(names)}; choose one with --test-set")
     splits = {}
-    for split, candidates in names.items():
+    for split, candidates in (("train", ["train"]), ("valid", ["valid", "val"]), ("test", names)):
         present = [name for name in candidates if any((folder / f"{name}.{lang}").is_file() for lang in languages)]
         name = (present or candidates or ["test"])[0]
         pair = (folder / f"{name}.{source_language}", folder / f"{name}.{target_language}")
@@ -105,11 +102,6 @@ def find_splits(
                 )
         splits[split] = pair
     return splits
-
-
-def _test_sets(folder: Path, *languages: str) -> List[str]:
-    """The names, without language, of the files test*.LANGUAGE."""
-    return sorted({path.name[: -len(lang) - 1] for lang in languages for path in folder.glob(f"test*.{lang}")})
 
 
 def split_off(file: Path, folder: Path, every: int) -> None:

@@ -61,8 +61,12 @@ class RawText:
         self._sentences = recipe.corpus.sentences
         self._archives, self._raw_folder = archives, raw_folder
         self._folders = [*([raw_folder] if raw_folder else []), archives]
+        self._files = dict(recipe.corpus.files)
+        for split, test_set in self._test_sets.items():
+            self._files[split] = [TextFile("", f"{test_set.file_name}.{{}}")]
         self._chosen = [TextFile("", f"{prefix}.{{}}") for prefix in prefixes]
-        self._files = {**recipe.corpus.files, **({"train": self._chosen} if self._chosen else {})}
+        if self._chosen:
+            self._files["train"] = self._chosen
         self._table = read_table(table or TABLES / f"{recipe.name}.txt")
         self._report, self._place_option = report, place_option
 
@@ -100,12 +104,10 @@ class RawText:
         Raises:
             UserError: an archive is damaged or lacks a file, text is not UTF-8, or line counts are not as they should.
         """
-        for split in SPLITS:
-            if split in self._files:
-                self._write(split, self._sources(split), output)
-        for split, test_set in self._test_sets.items():
-            sentences = self._write(split, [self._test_set(split)], output)
-            if sentences != test_set.sentences:
+        for split in filter(self._files.get, SPLITS):
+            sentences = self._write(split, output)
+            test_set = self._test_sets.get(split)
+            if test_set and sentences != test_set.sentences:
                 self._report(
                     f"warning: {split} has {sentences:,} sentences and {test_set.name} has {test_set.sentences:,}; "
                     "scores on it are not those on the published test set"
@@ -120,8 +122,8 @@ class RawText:
     def _obtain(self, part: str, alternatives: List[Archive]) -> None:
         self._report(f"{part}: {obtain(alternatives, self._archives, self._raw_folder)} is as it should be")
 
-    def _write(self, split: str, sources: List[_Pair], output: Path) -> int:
-        """Put the pairs of ``sources`` one after the other; returns their number, lines without text included."""
+    def _write(self, split: str, output: Path) -> int:
+        """Put the pairs of a split one after the other; returns their number, lines without text included."""
         total = 0
         sentences = self._sentences.get(split, iter)
         with contextlib.ExitStack() as stack:
@@ -129,7 +131,7 @@ class RawText:
             for language in self._languages:
                 temporary = stack.enter_context(atomic_output(output / f"{split}.{language}"))
                 streams.append(stack.enter_context(open(temporary, "w", encoding="utf-8", newline="\n")))
-            for pair in sources:
+            for pair in self._sources(split):
                 counts = []
                 names = [f"{name} of {archive}" for archive, name in pair]
                 for (archive, name), stream in zip(pair, streams):
@@ -151,6 +153,8 @@ class RawText:
 
     def _sources(self, split: str) -> List[_Pair]:
         """What a split is put together from."""
+        if split in self._test_sets:
+            return [self._test_set(split)]
         source, target = self._languages
         return [(self._source(file, source), self._source(file, target)) for file in self._files[split]]
 
@@ -189,22 +193,19 @@ class RawText:
         paths = [self._raw_folder / candidate for candidate in (name, f"{name}.gz") if candidate not in archives]
         return next((path for path in paths if path.is_file()), None)
 
+    def _names_and_parts(self) -> List[Tuple[str, str]]:
+        """Of every file of text its name, and the part of the table that has it, or nothing."""
+        files = [file for files in self._files.values() for file in files]
+        return [(it.name.format(language), it.part.format(language)) for it in files for language in self._languages]
+
     def _files_of_the_user(self) -> List[Path]:
         """The files of ``raw_folder`` that hold text and are no archives of the table."""
-        files = [file.name for files in self._files.values() for file in files]
-        files += [f"{test_set.file_name}.{{}}" for test_set in self._test_sets.values()]
-        paths = [self._extracted(name.format(language)) for name in files for language in self._languages]
-        return [path for path in paths if path]
+        return [path for path in (self._extracted(name) for name, _ in self._names_and_parts()) if path]
 
     def _needed_parts(self) -> Dict[str, List[Archive]]:
         """The parts of the table without which some text is missing, with the archives that have them."""
-        needed = {}
-        for file in (file for files in self._files.values() for file in files if file.part):
-            for language in self._languages:
-                if not self._extracted(file.name.format(language)):
-                    part = file.part.format(language)
-                    needed[part] = self._archives_of(part)
-        return needed
+        parts = [part for name, part in self._names_and_parts() if part and not self._extracted(name)]
+        return {part: self._archives_of(part) for part in parts}
 
     def _archives_of(self, part: str) -> List[Archive]:
         if part not in self._table.parts:

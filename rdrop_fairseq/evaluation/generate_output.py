@@ -15,15 +15,12 @@ file.
 
 import os
 import re
-from dataclasses import dataclass
-from typing import Collection, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import PathLike
 from rdrop_fairseq.common.text import read_lines
-
-# What marks text that is split into sub-words, with the value of --post-process that joins them.
-SUBWORD_MARKS = (("\u2581", "sentencepiece"), ("@@ ", "subword_nmt"))
+from rdrop_fairseq.evaluation.text_checks import check_order, check_same_references, check_text
 
 _RECORD = re.compile(r"([STHDP])-(\d{1,12})\t(.*)", re.DOTALL)
 _FINAL = re.compile(r"(?:\| )?Generate \S+ with beam=\d+: ")  # with the bar until fairseq 0.9
@@ -34,61 +31,61 @@ _INTERACTIVE_END = re.compile(r"Total time: [\d.]+ seconds; translation time")
 # By default fairseq silently leaves out a last batch whose size is no multiple of 8.
 _LOST_SENTENCES_REMEDY = (
     "run fairseq-generate again with --required-batch-size-multiple 1 (otherwise fairseq may leave out the "
-    "last batch) and without --skip-invalid-size-inputs-valid-test"
+    "last batch) and without --skip-invalid-size-inputs-valid-test, or put the outputs of all its processes together"
 )
 _SEVERAL_FILES = "write each run to a new file"
 
 _Sentence = Dict[str, List[str]]  # its lines, without their marks and numbers, by kind: S, T, H, D, P
 
 
-@dataclass(frozen=True)
-class GenerateOutput:
+class GenerateOutput(NamedTuple):
     """The sentences of a test set in the order of the corpus.
 
-    ``references`` and ``sources`` are None where fairseq printed none. The references come from the binarised
-    data, in which unknown words are lost: score against the original text.
+    ``references`` is None where fairseq printed none. They come from the binarised data, in which unknown words are
+    lost: score against the original text.
     """
 
     hypotheses: List[str]
     references: Optional[List[str]]
-    sources: Optional[List[str]]
-    result_line: Optional[str]
-    """fairseq's 'Generate test with beam=...: BLEU4 = ...'. Its BLEU depends on the tokenisation of the data."""
 
 
-def read_hypotheses(path: PathLike, expected_sentences: Optional[int] = None) -> List[str]:
+class Translations(NamedTuple):
+    """Text that can be scored, one sentence a line, and warnings about what may be wrong with it, in one line each."""
+
+    lines: List[str]
+    warnings: List[str]
+
+
+def read_translations(
+    path: PathLike, references: Mapping[PathLike, Sequence[str]], detokenise: Optional[Callable[[str], str]] = None
+) -> Translations:
     """Translations in the order of the test set, of plain text or an output of fairseq-generate.
 
+    Args:
+        path: the file.
+        references: one or more of each sentence, by their files.
+        detokenise: makes text of each line first.
+
     Raises:
-        UserError: see :func:`read_generate_output` and :func:`check_sentences`.
+        UserError: see :func:`read_generate_output`, :func:`rdrop_fairseq.evaluation.text_checks.check_text` and
+            :func:`rdrop_fairseq.evaluation.text_checks.check_same_references`; or there is another number of sentences.
     """
-    lines = read_lines(path)
+    texts = list(references.values())
+    expected = len(texts[0])
+    lines, warnings = read_lines(path), []
     if is_generate_output(lines):
-        lines = _parse(lines, path, expected_sentences).hypotheses
-    check_sentences(lines, path, expected_sentences)
-    return lines
-
-
-def check_sentences(lines: Sequence[str], path: PathLike, expected_sentences: Optional[int] = None) -> None:
-    """Assert that these are so many sentences, that they have text and that it is not split into sub-words.
-
-    Raises:
-        UserError: they are not.
-    """
-    if expected_sentences is not None and len(lines) != expected_sentences:
+        lines, logged = _parse(lines, path, expected)
+        if logged is not None:
+            check_same_references(logged, path, texts, list(references))
+    elif len(lines) != expected:
         raise UserError(
-            f"{path} has {len(lines)} lines and the reference has {expected_sentences}; "
-            "score files of the same sentences"
+            f"{path} has {len(lines)} lines and the reference has {expected}; score files of the same sentences"
         )
-    with_text = [line for line in lines if line.strip()]
-    if not with_text:
-        raise UserError(f"{path} has only empty lines; give a file that has text in it")
-    for mark, flag in SUBWORD_MARKS:
-        if 2 * sum(mark in line for line in with_text) > len(with_text):
-            raise UserError(
-                f"{path} is still split into subwords ({mark.strip()}); generate with --post-process {flag}, "
-                "or join them, before scoring"
-            )
+    else:
+        warnings += check_order(lines, path, texts)
+    if detokenise:
+        lines = list(map(detokenise, lines))
+    return Translations(lines, check_text(lines, path, texts) + warnings)
 
 
 def is_generate_output(lines: Sequence[str]) -> bool:
@@ -105,7 +102,8 @@ def is_generate_output(lines: Sequence[str]) -> bool:
 def read_generate_output(path: PathLike, expected_sentences: Optional[int] = None) -> GenerateOutput:
     """Read a saved output of fairseq-generate (also its ``--results-path`` file) or fairseq-interactive.
 
-    Log lines in between are passed over. Of an n-best list the best is taken.
+    Log lines in between are passed over. Of an n-best list the best is taken. Outputs of the processes that translated
+    one test set together (--distributed-world-size) may stand one after the other.
 
     Args:
         path: the file.
@@ -123,8 +121,8 @@ def read_generate_output(path: PathLike, expected_sentences: Optional[int] = Non
 def _parse(lines: Sequence[str], path: PathLike, expected_sentences: Optional[int]) -> GenerateOutput:
     sentences: Dict[int, _Sentence] = {}
     current: Optional[int] = None
-    result_line: Optional[str] = None
-    translated: Optional[int] = None
+    results = 0
+    translated: List[int] = []
     says_end = expected_sentences is not None
     for line in lines:
         record = _RECORD.match(line)
@@ -141,29 +139,26 @@ def _parse(lines: Sequence[str], path: PathLike, expected_sentences: Optional[in
                 raise UserError(f"{path}: sentence {index} has a damaged {kind}- line; run fairseq-generate again")
             sentence[kind].append(content)
         elif _FINAL.match(line):
-            if result_line is not None:
-                raise UserError(f"{path} holds the output of two runs (two 'Generate ...' lines); {_SEVERAL_FILES}")
-            result_line = line
+            results += 1
         else:
             count = _TRANSLATED.search(line)
             if count:
-                translated = int(count[1].replace(",", ""))
+                translated.append(int(count[1].replace(",", "")))
             says_end = says_end or bool(count or _INTERACTIVE_END.search(line))
 
-    _check_lines(sentences, path, lines, result_line)
-    if not says_end and result_line is None:
+    _check_lines(sentences, path, lines, results)
+    if not says_end and not results:
         raise UserError(
             f"{path} does not say whether it is complete (no references, no log lines); "
             "give the number of sentences that were to be translated"
         )
-    results = {index: [_score_and_text(line) for line in sentence["D"]] for index, sentence in sentences.items()}
-    _check_one_run({index: [score for score, _ in hypotheses] for index, hypotheses in results.items()}, path)
+    hypotheses = {index: [_score_and_text(line) for line in sentence["D"]] for index, sentence in sentences.items()}
+    _check_one_run({index: [score for score, _ in of_one] for index, of_one in hypotheses.items()}, path)
     _check_numbers(sentences, path, translated, expected_sentences)
+    references = [line for _, sentence in sorted(sentences.items()) for line in sentence["T"]]
     return GenerateOutput(
-        hypotheses=[results[index][0][1] for index in range(len(results))],
-        references=_only_lines(sentences, "T"),
-        sources=_only_lines(sentences, "S"),
-        result_line=result_line,
+        hypotheses=[hypotheses[index][0][1] for index in range(len(hypotheses))],
+        references=references if len(references) == len(sentences) else None,
     )
 
 
@@ -176,9 +171,7 @@ def _score_and_text(content: str) -> Optional[Tuple[float, str]]:
         return None
 
 
-def _check_lines(
-    sentences: Mapping[int, _Sentence], path: PathLike, lines: Sequence[str], result_line: Optional[str]
-) -> None:
+def _check_lines(sentences: Mapping[int, _Sentence], path: PathLike, lines: Sequence[str], results: int) -> None:
     """Assert that no line of a sentence is missing."""
     present = {kind for sentence in sentences.values() for kind in sentence if sentence[kind]}
     if "D" not in present:
@@ -193,7 +186,7 @@ def _check_lines(
     cut_off = f"{path} was cut off; run fairseq-generate again and save its whole output"
     if _RECORD.match(lines[-1]) and not _ends_its_last_line(path):
         raise UserError(f"{cut_off} (its last line is incomplete)")
-    if "T" in present and result_line is None:
+    if "T" in present and not results:
         raise UserError(f"{cut_off} (it ends with a line 'Generate ... with beam=...')")
     # A file of some kinds of lines only (of the D- lines, say) is complete without the others.
     for index, sentence in sentences.items():
@@ -224,13 +217,14 @@ def _check_one_run(scores: Mapping[int, Sequence[float]], path: PathLike) -> Non
 
 
 def _check_numbers(
-    numbers: Collection[int], path: PathLike, translated: Optional[int], expected_sentences: Optional[int]
+    numbers: Collection[int], path: PathLike, translated: Sequence[int], expected_sentences: Optional[int]
 ) -> None:
     """Assert that the sentences are numbered from 0 without a gap, up to the number that is known."""
     count = len(numbers)
-    if translated not in (None, count):
+    # Each of several processes says how many were its own.
+    if translated and sum(translated) != count:
         raise UserError(
-            f"{path} holds {count} sentences, but fairseq translated {translated}; run fairseq-generate again"
+            f"{path} holds {count} sentences, but fairseq translated {sum(translated)}; run fairseq-generate again"
         )
     if expected_sentences not in (None, count):
         raise UserError(f"{path} holds {count} sentences instead of {expected_sentences}; {_LOST_SENTENCES_REMEDY}")
@@ -239,9 +233,3 @@ def _check_numbers(
         raise UserError(
             f"{path} lacks sentence {gap} (it has {count}, numbered up to {max(numbers)}); {_LOST_SENTENCES_REMEDY}"
         )
-
-
-def _only_lines(sentences: Mapping[int, _Sentence], kind: str) -> Optional[List[str]]:
-    """The one line of this kind of each sentence, or None if some have none."""
-    lines = [line for _, sentence in sorted(sentences.items()) for line in sentence[kind]]
-    return lines if len(lines) == len(sentences) else None

@@ -15,7 +15,7 @@ from rdrop_fairseq.common.command_line import Parser, parse_named_paths, quiet_l
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import PathLike, atomic_output
 from rdrop_fairseq.common.text import read_lines
-from rdrop_fairseq.evaluation.generate_output import read_hypotheses
+from rdrop_fairseq.evaluation.generate_output import read_translations
 from rdrop_fairseq.evaluation.plots import FIGURE_NAMES, plot_training_curves
 from rdrop_fairseq.evaluation.report_text import Run, fenced, format_report
 from rdrop_fairseq.evaluation.score_report import ScoreReport, read_scores
@@ -96,10 +96,11 @@ def _sample_translations(scores: ScoreReport, source: Optional[PathLike]) -> Lis
     texts: List[Tuple[str, Sequence[str]]] = []  # label and sentences; a system may be called "source" too
     if source is not None:
         texts.append(("source", _test_set_lines(source, scores, "give the source of the test set as --source")))
-    if not all(Path(path).is_file() for path in [scores.reference, *(system.path for system in scores.systems)]):
+    if not all(Path(path).is_file() for path in [*scores.references, *(system.path for system in scores.systems)]):
         return []
-    texts.append(("reference", _test_set_lines(scores.reference, scores, "score the systems again")))
-    systems = [(system.name, read_hypotheses(system.path, scores.sentences)) for system in scores.systems]
+    references = {path: _test_set_lines(path, scores, "score the systems again") for path in scores.references}
+    texts += [("reference", lines) for lines in references.values()]
+    systems = [(system.name, read_translations(system.path, references).lines) for system in scores.systems]
     width = max(len(label) for label, _ in texts + systems)
     samples: List[str] = []
     for number, translations in enumerate(zip(*(lines for _, lines in systems)), start=1):

@@ -15,7 +15,7 @@ from rdrop_fairseq.evaluation.score_report import (
 )
 from rdrop_fairseq.evaluation.training_log import TrainingLog
 
-_COLUMNS = ("system", "BLEU", "p", "chrF2", "p", "best valid nll", "at update", "updates", "training time")
+_TRAINING_COLUMNS = ("best valid nll", "at update", "updates", "training time")
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def _difference(system: SystemResult, scores: ScoreReport) -> str:
         difference = result.score - baseline.metrics[metric].score
         parts.append(f"{difference:+.2f} {metric} (p = {result.p_value:.4f}, {verdict})")
     return (
-        f"{system.name} against {baseline.name}: {' and '.join(parts)}, by a paired bootstrap test with "
-        f"{scores.resamples} resamples of {scores.sentences} sentences at the level {SIGNIFICANCE_LEVEL}."
+        f"{system.name} against {baseline.name}: {' and '.join(parts)}, by {scores.test} with "
+        f"{scores.test_size} of {scores.sentences} sentences at the level {SIGNIFICANCE_LEVEL}."
     )
 
 
@@ -117,19 +117,21 @@ def _cost_lines(runs: Mapping[str, Run], baseline: str) -> List[str]:
 
 def _results_table(runs: Mapping[str, Run], scores: Optional[ScoreReport]) -> str:
     systems = {} if scores is None else {system.name: system for system in scores.systems}
+    metrics = [column for metric in (scores.signatures if scores else ()) for column in (metric, "p")]
     rows = []
     for name in {**systems, **runs}:
         row = [name]
         for result in systems[name].metrics.values() if name in systems else ():
             row += [f"{result.score:.2f}", "" if result.p_value is None else f"{result.p_value:.4f}"]
-        row += [""] * (5 - len(row))
+        row += [""] * (1 + len(metrics) - len(row))
         if name in runs:
             log = runs[name].log
             best = log.best_validation()
             row += ["", ""] if best is None else [f"{best.nll_loss:.3f}", str(best.update)]
             row += [str(log.updates), _duration(log.elapsed_seconds)]
+        row += [""] * (1 + len(metrics) + len(_TRAINING_COLUMNS) - len(row))
         rows.append(row)
-    return markdown_table(_COLUMNS, rows)
+    return markdown_table(["system", *metrics, *_TRAINING_COLUMNS], rows)
 
 
 def _footnotes(scores: Optional[ScoreReport]) -> List[str]:

@@ -11,8 +11,14 @@ from rdrop_fairseq.common.files import PathLike, write_json, write_text
 from rdrop_fairseq.common.records import read_record
 
 SIGNIFICANCE_LEVEL = 0.05
+BOOTSTRAP = "bootstrap"
+# The tests by the name of their flag: in words, and what their number of resamples is a number of.
+_TESTS = {
+    BOOTSTRAP: ("paired bootstrap test", "resamples"),
+    "approximate-randomisation": ("paired approximate randomisation", "trials"),
+}
+SIGNIFICANCE_TESTS = tuple(_TESTS)
 PAPER_BLEU_NOTE = "papers' scoring, not comparable with sacreBLEU"
-_COLUMNS = ("system", "BLEU", "mean +- 95% CI", "p", "chrF2", "mean +- 95% CI", "p")
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class MetricResult:
 
 
 class PaperBleu(NamedTuple):
-    """BLEU of tokens, and the same with compounds split: see :class:`rdrop_fairseq.evaluation.score.PaperScorer`."""
+    """BLEU of tokens, and with compounds split: see :class:`rdrop_fairseq.evaluation.paper_bleu.PaperScorer`."""
 
     tokenised: float
     compound_split: float
@@ -42,8 +48,8 @@ class SystemResult:
 
     name: str
     path: str
-    bleu: MetricResult
-    chrf: MetricResult
+    metrics: Dict[str, MetricResult]
+    """By the name of the metric: BLEU, chrF2, chrF2++, TER."""
     sacrebleu_lines: Tuple[str, ...]
     """What the sacrebleu command prints in text format: signature, score and, for BLEU, its parts."""
     paper_bleu: Optional[PaperBleu] = None
@@ -51,33 +57,35 @@ class SystemResult:
     origin: Optional[str] = None
     """The checkpoints and flags that made the translations, where they are known."""
 
-    @property
-    def metrics(self) -> Dict[str, MetricResult]:
-        """The results by the name of the metric."""
-        return {"BLEU": self.bleu, "chrF2": self.chrf}
-
 
 @dataclass(frozen=True)
 class ScoreReport:
     """Scores of one or more systems on one test set; the baseline is one of the systems.
 
     Raises:
-        UserError: there are no systems or sentences, two systems of one name, no baseline among them, or p-values of
-            other systems than those that are compared with it.
+        UserError: there are no systems, metrics or sentences, two systems of one name, systems of different metrics, no
+            baseline among them, an unknown test, or p-values of other systems than those that are compared with it.
     """
 
-    reference: str
+    references: Tuple[str, ...]
     sentences: int
     source_lang: Optional[str]
     target_lang: Optional[str]
     baseline: str
     systems: Tuple[SystemResult, ...]
     signatures: Dict[str, str]
-    """By metric name (BLEU, chrF2): that of the scores, with which a publication quotes them."""
+    """By metric name: that of the scores, with which a publication quotes them."""
     bootstrap_signatures: Dict[str, str]
-    """By metric name: that of the confidence intervals and p-values, with number of resamples and seed."""
+    """By metric name: that of the confidence intervals, with number of resamples and seed."""
+    test_signatures: Dict[str, str]
+    """By metric name: that of the p-values, likewise."""
+    significance: str
+    """The test, of :data:`SIGNIFICANCE_TESTS`."""
     resamples: int
+    """Or trials of approximate randomisation."""
     seed: int
+    warnings: Tuple[str, ...] = ()
+    """What may be wrong with the texts, in one line each."""
 
     def __post_init__(self) -> None:
         names = [system.name for system in self.systems]
@@ -86,14 +94,30 @@ class ScoreReport:
                 raise UserError(f"it has two systems named {name!r}")
         if self.baseline not in names:
             raise UserError(f"its baseline {self.baseline!r} is not one of its systems ({', '.join(names) or 'none'})")
-        if self.sentences < 1 or self.resamples < 1:
-            raise UserError("it has no sentences or resamples")
+        if self.sentences < 1 or self.resamples < 1 or not self.references:
+            raise UserError("it has no references, sentences or resamples")
+        if self.significance not in SIGNIFICANCE_TESTS:
+            raise UserError(f"its test {self.significance!r} is none of {', '.join(SIGNIFICANCE_TESTS)}")
+        metrics = list(self.signatures)
+        for of_one in [self.bootstrap_signatures, self.test_signatures, *(system.metrics for system in self.systems)]:
+            if list(of_one) != metrics or not metrics:
+                raise UserError(f"it has signatures of {', '.join(metrics) or 'nothing'}, and of others not")
         for system in self.systems:
             for metric, result in system.metrics.items():
                 p_value = result.p_value
                 is_baseline = system.name == self.baseline
                 if is_baseline != (p_value is None) or not 0 <= (p_value or 0) <= 1:
                     raise UserError(f"{metric} of {system.name!r} cannot have the p-value {p_value}")
+
+    @property
+    def test(self) -> str:
+        """The test in words."""
+        return _TESTS[self.significance][0]
+
+    @property
+    def test_size(self) -> str:
+        """The number of its resamples or trials, in words."""
+        return f"{self.resamples} {_TESTS[self.significance][1]}"
 
     def system(self, name: str) -> SystemResult:
         """The system of this name."""
@@ -116,7 +140,7 @@ def read_scores(path: PathLike) -> ScoreReport:
 
 def format_table(report: ScoreReport) -> str:
     """The scores as text for a terminal, with the lines that the sacrebleu command prints."""
-    lines = [tabulate(_rows(report), _COLUMNS, tablefmt="simple", disable_numparse=True)]
+    lines = [tabulate(_rows(report), _columns(report), tablefmt="simple", disable_numparse=True)]
     lines += [f"{system.name}: {line}" for system in report.systems for line in system.sacrebleu_lines]
     for system in report.systems:
         scores = system.paper_bleu
@@ -130,7 +154,7 @@ def format_table(report: ScoreReport) -> str:
 
 def write_markdown(report: ScoreReport, path: PathLike) -> None:
     """Write the scores as a Markdown file, with the signatures below the table."""
-    parts = [f"Scores by sacreBLEU {sacrebleu.__version__}.", markdown_table(_COLUMNS, _rows(report))]
+    parts = [f"Scores by sacreBLEU {sacrebleu.__version__}.", markdown_table(_columns(report), _rows(report))]
     paper_rows = [
         [system.name, *(f"{score:.2f}" for score in system.paper_bleu)]
         for system in report.systems
@@ -155,6 +179,10 @@ def score_notes(report: ScoreReport) -> List[str]:
     return signatures + _explanations(report, quote="`")
 
 
+def _columns(report: ScoreReport) -> List[str]:
+    return ["system", *(column for metric in report.signatures for column in (metric, "mean +- 95% CI", "p"))]
+
+
 def _rows(report: ScoreReport) -> List[List[str]]:
     rows = []
     for system in report.systems:
@@ -169,16 +197,22 @@ def _explanations(report: ScoreReport, quote: str = "") -> List[str]:
     languages = ""
     if report.source_lang and report.target_lang:
         languages = f", {report.source_lang}-{report.target_lang}"
-    lines = [f"{report.sentences} sentences{languages}, reference {quote}{report.reference}{quote}"]
+    references = ", ".join(f"{quote}{reference}{quote}" for reference in report.references)
+    lines = [f"{report.sentences} sentences{languages}, reference {references}"]
     lines += [f"{system.name}: {system.origin}" for system in report.systems if system.origin]
+    intervals, tests = (
+        # As sacreBLEU writes a signature behind the name of its metric.
+        ", ".join(f"{quote}{name}|{signature}{quote}" for name, signature in signatures.items())
+        for signatures in (report.bootstrap_signatures, report.test_signatures)
+    )
     several = len(report.systems) > 1
     if several:
         lines.append(
-            f"p: paired bootstrap test against {report.baseline}; "
-            f"below {SIGNIFICANCE_LEVEL} the difference is significant"
+            f"p: {report.test} against {report.baseline}; below {SIGNIFICANCE_LEVEL} the difference is significant"
         )
-    # As sacreBLEU writes a signature behind the name of its metric.
-    signatures = ", ".join(
-        f"{quote}{name}|{signature}{quote}" for name, signature in report.bootstrap_signatures.items()
-    )
-    return [*lines, f"bootstrap means, intervals{' and p' if several else ''}: {signatures}"]
+    if "TER" in report.signatures:
+        lines.append("TER counts edits: less is better")
+    lines.append(f"bootstrap means, intervals{' and p' if several and tests == intervals else ''}: {intervals}")
+    if several and tests != intervals:
+        lines.append(f"p: {tests}")
+    return lines + [f"warning: {warning}" for warning in report.warnings]

@@ -8,7 +8,7 @@ from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.locks import locked_folder
 from rdrop_fairseq.common.text import read_lines
-from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED, score_files
+from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED, Scorer
 from rdrop_fairseq.evaluation.score_report import ScoreReport, write_markdown, write_scores
 from rdrop_fairseq.experiments.translation import Translation
 
@@ -42,19 +42,15 @@ def compare(
     """
     _check_comparable(runs)
 
-    def score(runs: Sequence[Translation], folder: Path, name: str) -> ScoreReport:
-        report = score_files(
-            runs[0].reference,
-            {run.name: run.translations for run in runs},
-            baseline=next((run.name for run in runs if run.record.variant == "baseline"), runs[0].name),
-            source_lang=runs[0].languages[0],
-            target_lang=runs[0].languages[1],
-            resamples=resamples,
-            seed=seed,
-            lowercase=runs[0].lowercase,
-            paper_bleu=paper_bleu,
-            origins={run.name: run.description for run in runs},
-        )
+    scorer = Scorer(
+        [runs[0].reference], *runs[0].languages, resamples=resamples, seed=seed, lowercase=runs[0].lowercase,
+        paper_bleu=paper_bleu,
+    )  # fmt: skip
+
+    def write_report(runs: Sequence[Translation], folder: Path, name: str) -> ScoreReport:
+        names = [run.name for run in runs]
+        baseline = next((run.name for run in runs if run.record.variant == "baseline"), names[0])
+        report = scorer.report(baseline, names)
         write_scores(report, folder / f"{name}.json")
         write_markdown(report, folder / f"{name}.md")
         return report
@@ -74,11 +70,12 @@ def compare(
             else:
                 _translate(run, program, is_alone=len(runs) == 1)
             # Before other runs: a failure there leaves these scores behind.
-            report = score([run], run.folder, "scores")
+            scorer.add(run.name, run.translations, run.description)
+            report = write_report([run], run.folder, "scores")
             say(program, f"{run.path}: scores are in {run.folder}/scores.json and scores.md")
         if len(runs) > 1:
             folder = output or runs[-1].folder
-            report = score(runs, folder, "comparison")
+            report = write_report(runs, folder, "comparison")
             say(program, f"the comparison is in {folder}/comparison.json and comparison.md")
     return report
 
@@ -104,5 +101,7 @@ def _check_comparable(runs: Sequence[Translation]) -> None:
         if run.name in names:
             raise UserError(f"{run.path} and {names[run.name]} have one name; rename one of the folders")
         names[run.name] = run.path
+        if run.lowercase != runs[0].lowercase:
+            raise UserError(f"of {run.path} and {runs[0].path} one is scored lowercased; evaluate them one by one")
         if run.languages != runs[0].languages or read_lines(run.reference) != read_lines(runs[0].reference):
             raise UserError(f"{run.path} and {runs[0].path} have different test sets; evaluate them one by one")

@@ -23,7 +23,8 @@ from rdrop_fairseq.data.binarised_data import (
     sentences_in,
 )
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
-from rdrop_fairseq.evaluation.generate_output import SUBWORD_MARKS, read_generate_output, read_hypotheses
+from rdrop_fairseq.evaluation.generate_output import read_generate_output, read_translations
+from rdrop_fairseq.evaluation.text_checks import SUBWORD_MARKS
 from rdrop_fairseq.experiments.configuration import PACKAGE
 from rdrop_fairseq.experiments.fairseq_parsers import check_flags
 from rdrop_fairseq.experiments.options import joins_subwords, settings_of_words, task_words
@@ -188,7 +189,7 @@ class Translation:
                 write_average(self.checkpoints, self._partial_average)
         run_quietly(self.generation_command(partial=True), self.partial_translations)
         # Before they get their name: what cannot be scored is refused here, with earlier results untouched.
-        read_hypotheses(self.partial_translations, len(read_lines(self.reference)))
+        read_translations(self.partial_translations, {self.reference: read_lines(self.reference)})
         self._keep(origin)
 
     @contextlib.contextmanager

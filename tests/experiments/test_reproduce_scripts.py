@@ -14,7 +14,7 @@ import fairseq_tools
 import pytest
 from official_archives import newstests, text, wmt14_en_de
 
-from rdrop_fairseq.evaluation.score import PaperScorer
+from rdrop_fairseq.evaluation.paper_bleu import PaperScorer
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TRAINING = [
@@ -234,7 +234,7 @@ def test_translations_from_elsewhere(reproduced, tmp_path):
         arguments += ["--system", f"{name}={tmp_path / name}"]
     output = evaluate(*arguments).stdout
     for name, lines in systems.items():
-        expected = PaperScorer(references, "en").score(lines)
+        expected = PaperScorer([references], "en").score(lines)
         assert f"{name}: tokenised BLEU = {expected.tokenised:.2f}" in output
     # Mistakes end in one line here too.
     assert "argument --resamples: 'x' is not a whole number above 0" in last_error(*arguments, "--resamples", "x")

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.evaluation.generate_output import is_generate_output, read_generate_output, read_hypotheses
+from rdrop_fairseq.evaluation.generate_output import is_generate_output, read_generate_output, read_translations
 
 SENTENCES = ["Ein Haus .", "", "Die Katze schl\u00e4ft .", "Mit\u2028Trenner und\u0085NEL .", "Ende\ttab"]
 
@@ -57,8 +57,6 @@ def test_order_of_the_corpus_is_restored(parse):
     result = parse(output(translated=5), expected_sentences=5)
     assert result.hypotheses == SENTENCES
     assert result.references == [f"reference {index}" for index in range(5)]
-    assert result.sources == [f"source {index}" for index in range(5)]
-    assert result.result_line.startswith("Generate test with beam=5: BLEU4 = 26.80")
 
 
 def test_the_last_line_of_older_fairseq(parse):
@@ -166,7 +164,8 @@ def test_a_pipe_is_read_once(tmp_path):
     reading, writing = os.pipe()
     os.write(writing, output().encode("utf-8"))
     os.close(writing)
-    assert read_hypotheses(f"/dev/fd/{reading}", 5) == SENTENCES
+    references = {"reference": [f"reference {index}" for index in range(5)]}
+    assert read_translations(f"/dev/fd/{reading}", references) == (SENTENCES, [])
     os.close(reading)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rdrop_fairseq.evaluation import score
-from rdrop_fairseq.evaluation.score import PaperScorer, split_compounds
+from rdrop_fairseq.evaluation.paper_bleu import PaperScorer, split_compounds
 from rdrop_fairseq.evaluation.score_report import read_scores
 
 REFERENCES = [
@@ -48,7 +48,7 @@ def by_hand(text: str) -> str:
 
 
 def test_against_counting():
-    scores = PaperScorer(REFERENCES, "en").score(HYPOTHESES)
+    scores = PaperScorer([REFERENCES], "en").score(HYPOTHESES)
     tokens = [[by_hand(line) for line in lines] for lines in (HYPOTHESES, REFERENCES)]
     assert scores.tokenised == pytest.approx(counted_bleu(*tokens), rel=1e-9)
     split = [[re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", line) for line in lines] for lines in tokens]
@@ -62,8 +62,8 @@ def test_compounds_are_split_from_left_to_right():
 
 
 def test_no_smoothing_and_lowercase():
-    assert PaperScorer(["a b c d e"], "en").score(["a b x c d"]).tokenised == 0, "no 3-gram and so no BLEU"
-    assert PaperScorer(["A B C D E"], "en", lowercase=True).score(["a b c D E"]).tokenised == pytest.approx(100)
+    assert PaperScorer([["a b c d e"]], "en").score(["a b x c d"]).tokenised == 0, "no 3-gram and so no BLEU"
+    assert PaperScorer([["A B C D E"]], "en", lowercase=True).score(["a b c D E"]).tokenised == pytest.approx(100)
 
 
 def test_in_tables_and_files(tmp_path, capsys):
@@ -74,7 +74,7 @@ def test_in_tables_and_files(tmp_path, capsys):
         "--paper-bleu", "--lowercase", "--json", str(tmp_path / "s.json"), "--markdown", str(tmp_path / "s.md"),
         "--resamples", "10",
     ])  # fmt: skip
-    expected = PaperScorer(REFERENCES, "en", lowercase=True).score(HYPOTHESES)
+    expected = PaperScorer([REFERENCES], "en", lowercase=True).score(HYPOTHESES)
     report = read_scores(tmp_path / "s.json")
     assert report.systems[0].paper_bleu == expected and "case:lc" in report.signatures["BLEU"]
     line = f"tokenised BLEU = {expected.tokenised:.2f}, compound-split BLEU = {expected.compound_split:.2f}"
@@ -104,7 +104,7 @@ def test_published_systems(system, bleu):
     report = score.score_files(
         folder / "newstest2017.ref.de", {system: path}, target_lang="de", resamples=2, paper_bleu=True
     )
-    assert round(report.systems[0].bleu.score, 2) == bleu
+    assert round(report.systems[0].metrics["BLEU"].score, 2) == bleu
     if system == "uedin-nmt":
         # 29.07 with dashes split aggressively before.
         assert round(report.systems[0].paper_bleu.compound_split, 2) == 28.46

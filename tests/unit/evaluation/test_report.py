@@ -14,6 +14,14 @@ from rdrop_fairseq.evaluation import plots, report, report_text, score, score_re
 REFERENCE = [f"Satz {number} steht hier am Ende der Liste ." for number in range(60)]
 
 
+def bleu_of(system):
+    return system.metrics["BLEU"]
+
+
+def chrf_of(system):
+    return system.metrics["chrF2"]
+
+
 def write_lines(path, lines):
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
@@ -70,11 +78,11 @@ def test_table_and_signatures(experiment):
     cells = {name: [cell.strip() for cell in row.split("|")[1:-1]] for name, row in rows.items()}
     baseline, rdrop = scores.systems
     assert cells["baseline"] == [
-        "baseline", f"{baseline.bleu.score:.2f}", "", f"{baseline.chrf.score:.2f}", "",
+        "baseline", f"{bleu_of(baseline).score:.2f}", "", f"{chrf_of(baseline).score:.2f}", "",
         "2.500", "1000", "1500", "2 min 30 s",
     ]  # fmt: skip
     assert cells["R-Drop"] == [
-        "R-Drop", "100.00", f"{rdrop.bleu.p_value:.4f}", "100.00", f"{rdrop.chrf.p_value:.4f}",
+        "R-Drop", "100.00", f"{bleu_of(rdrop).p_value:.4f}", "100.00", f"{chrf_of(rdrop).p_value:.4f}",
         "2.250", "1500", "1500", "6 min 15 s",
     ]  # fmt: skip
     bootstrap = [f"{name}|{signature}" for name, signature in scores.bootstrap_signatures.items()]
@@ -118,8 +126,8 @@ def conclusions(experiment, **change):
 def test_sentences_on_a_significant_difference(experiment):
     lines = conclusions(experiment)
     scores = score_report.read_scores(experiment / "scores.json")
-    difference = 100 - scores.system("baseline").bleu.score
-    p_value = scores.system("R-Drop").bleu.p_value
+    difference = 100 - bleu_of(scores.system("baseline")).score
+    p_value = bleu_of(scores.system("R-Drop")).p_value
     assert p_value < 0.05
     assert f"R-Drop against baseline: +{difference:.2f} BLEU (p = {p_value:.4f}, significant)" in lines[0]
     assert "100 resamples of 60 sentences" in lines[0]
@@ -141,7 +149,7 @@ def test_sentences_on_an_insignificant_difference(experiment):
     }
     scores = score.score_files(experiment / "reference.de", systems, resamples=200)
     score_report.write_scores(scores, experiment / "scores.json")
-    assert scores.system("R-Drop").bleu.p_value > 0.05
+    assert bleu_of(scores.system("R-Drop")).p_value > 0.05
     sentence = conclusions(experiment)[0]
     assert "not significant) and" in sentence and ", significant" not in sentence
     assert "+" in sentence
@@ -156,7 +164,7 @@ def test_a_worse_system_is_said_to_be_worse(experiment):
     )
     score_report.write_scores(swapped, experiment / "scores.json")
     lines = conclusions(experiment)
-    difference = swapped.system("baseline").bleu.score - 100
+    difference = bleu_of(swapped.system("baseline")).score - 100
     assert lines[0].startswith(f"baseline against R-Drop: {difference:.2f} BLEU")
     assert lines[4] == "baseline took 0.40 times the time of R-Drop per update, validation included."
 
@@ -167,7 +175,7 @@ def test_training_alone(experiment, capsys):
     assert capsys.readouterr().out == f"wrote {experiment / 'alone' / 'report.md'}\n"
     text = (experiment / "alone" / "report.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.split("\n")]
-    assert ["only", "", "", "", "", "2.500", "1000", "1500", "2 min 30 s"] in rows
+    assert ["only", "2.500", "1000", "1500", "2 min 30 s"] in rows
     assert "p =" not in text and "signature" not in text
 
 

@@ -19,6 +19,9 @@
 #
 #   --system NAME=FILE   detokenised text, or the output of fairseq-generate; the first is the baseline
 #   --test-set NAME      the reference of a test set that sacreBLEU has, such as wmt14/full
+#   --reference FILE     may be given several times, for as many references of each sentence
+#   --metrics M...       of bleu, chrf, chrf++ and ter (default: bleu chrf)
+#   --significance TEST  bootstrap (default) or approximate-randomisation; --resamples N: also its trials
 #   --lowercase          score lowercased text; --json FILE, --markdown FILE: write the scores there
 #   --detokenise         the translations are tokens of Moses: join them before scoring
 #

@@ -8,6 +8,7 @@ the parameters the newest checkpoint's value is kept, except the state of the op
 moving average of the weights: those belong to one checkpoint and to no average.
 """
 
+import os
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -53,7 +54,7 @@ def select_checkpoints(directory: PathLike, kind: str, count: int, upper_bound: 
     directory = Path(directory)
     if kind == "best" and upper_bound is not None:
         raise UserError("--checkpoint-upper-bound is for epochs or updates; leave it out with --num-best-checkpoints")
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         raise UserError(f"no such folder: {directory}; give the --save-dir of a fairseq run as --inputs")
 
     matches = [(_NAMES[kind].fullmatch(path.name), path) for path in directory.iterdir()]
@@ -104,8 +105,13 @@ def average_checkpoints(paths: Sequence[PathLike]) -> Dict[str, Any]:
         "optimizer_history": state.get("optimizer_history", []),
         "task_state": state.get("task_state", {}),
         # The position in the data is what fairseq's trainer reads from here in every checkpoint.
-        "extra_state": {"train_iterator": state.get("extra_state", {}).get("train_iterator", {"epoch": 1})},
+        "extra_state": {"train_iterator": _train_iterator(state.get("extra_state"))},
     }
+
+
+def _train_iterator(extra_state: Any) -> Any:
+    of_training = extra_state if isinstance(extra_state, dict) else {}
+    return of_training.get("train_iterator", {"epoch": 1})
 
 
 def write_average(paths: Sequence[PathLike], output: PathLike) -> None:
@@ -115,15 +121,24 @@ def write_average(paths: Sequence[PathLike], output: PathLike) -> None:
         UserError: as :func:`average_checkpoints`; ``output`` is one of the inputs or cannot be written.
     """
     output = Path(output)
-    resolved = [Path(path).resolve() for path in paths]
+    files = [_file(path) for path in paths]
     for path in paths:
-        if resolved.count(Path(path).resolve()) > 1:
+        if files.count(_file(path)) > 1:
             raise UserError(f"{path} is given twice; average different checkpoints")
-    if output.resolve() in resolved:
+    if _file(output) in files:
         raise UserError(f"--output {output} is one of the checkpoints to average; choose another name")
-    if output.is_dir():
+    if os.path.isdir(output):
         raise UserError(f"--output {output} is a folder; give the name of a file, such as {output / 'averaged.pt'}")
     save_checkpoint(average_checkpoints(paths), output)
+
+
+def _file(path: PathLike) -> Any:
+    """What is equal for all names of a file, links among them."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.abspath(path)
+    return status.st_dev, status.st_ino
 
 
 class _Sums:
@@ -184,11 +199,15 @@ def _checked(model: Any, path: PathLike) -> Dict[str, Tensor]:
     if not isinstance(model, dict) or not model:
         raise UserError(f"{path} has no parameters; give checkpoints that fairseq-train wrote")
     for name, tensor in model.items():
-        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
-            kind = tensor.layout if isinstance(tensor, Tensor) else type(tensor).__name__
+        if not isinstance(name, str):
+            raise UserError(f"{path} has a parameter named {name!r}; give checkpoints that fairseq-train wrote")
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta:
+            kind = (
+                type(tensor).__name__ if not isinstance(tensor, Tensor) else "meta" if tensor.is_meta else tensor.layout
+            )
             raise UserError(f"{path}: {name} is no tensor of numbers but {kind}; this model cannot be averaged")
-        if tensor.is_floating_point() and bool(torch.isnan(tensor.to(torch.float64)).any()):
-            raise UserError(f"{path}: {name} has values that are not numbers (NaN); leave this checkpoint out")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.to(torch.float64)).all()):
+            raise UserError(f"{path}: {name} has values that are infinite or no numbers; leave this checkpoint out")
     return model
 
 
@@ -252,7 +271,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     elif options.checkpoint_upper_bound is not None:
         raise UserError("--checkpoint-upper-bound needs --num-epoch-checkpoints or --num-update-checkpoints")
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):
             raise UserError(f"{path} is a folder; say which checkpoints of it: {', '.join(map(_flag, _NAMES))}")
     write_average(paths, options.output)
     print(f"wrote {options.output}, the average of {len(paths)} checkpoint(s):")

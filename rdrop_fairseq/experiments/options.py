@@ -55,7 +55,7 @@ _REFUSED_IN_GENERATION = {
     ),
     **dict.fromkeys(["--task", "--user-dir", "--source-lang", "--target-lang"], "is known from the run; leave it out"),
     **dict.fromkeys(
-        ["--system", "--test-set", "--lowercase", "--detokenise"],
+        ["--system", "--test-set", "--lowercase", "--detokenise", "--metrics", "--significance"],
         "is for translations from elsewhere; give them with --system NAME=FILE, and no RUN",
     ),
     **dict.fromkeys(

@@ -1,6 +1,7 @@
 """Averaging checkpoints: against an average formed by hand, and every refusal."""
 
 import argparse
+import os
 import subprocess
 import sys
 from collections import OrderedDict
@@ -143,6 +144,18 @@ def change_number(model):
     model["decoder.layers.0.bias"] = torch.full((7,), float("nan"))
 
 
+def change_to_infinity(model):
+    model["decoder.layers.0.bias"] = torch.tensor([0.0] * 6 + [-float("inf")])
+
+
+def change_device(model):
+    model["decoder.layers.0.bias"] = torch.zeros(7, device="meta")
+
+
+def change_key(model):
+    model[7] = model.pop("decoder.layers.0.bias")
+
+
 def change_layout(model):
     model["decoder.layers.0.bias"] = torch.zeros(7).to_sparse()
 
@@ -165,7 +178,10 @@ def remove_all(model):
         (change_shape, r"decoder\.layers\.0\.bias is float32 \[8\] in .*second\.pt but float32 \[7\]"),
         (change_type, r"decoder\.layers\.0\.bias is float16 \[7\] in .*second\.pt but float32 \[7\]"),
         (change_integer, r"integer buffer decoder\.steps differs between .*first\.pt and .*second\.pt"),
-        (change_number, r"second\.pt: decoder\.layers\.0\.bias has values that are not numbers"),
+        (change_number, r"second\.pt: decoder\.layers\.0\.bias has values that are infinite or no numbers"),
+        (change_to_infinity, r"second\.pt: decoder\.layers\.0\.bias has values that are infinite or no numbers"),
+        (change_device, r"second\.pt: decoder\.layers\.0\.bias is no tensor of numbers but meta"),
+        (change_key, r"second\.pt has a parameter named 7; give checkpoints that fairseq-train wrote"),
     ],
 )
 def test_checkpoints_of_different_models_are_refused(tmp_path, change, message):
@@ -190,10 +206,18 @@ def test_a_checkpoint_without_a_model_is_refused(tmp_path):
 def test_a_checkpoint_counts_once(tmp_path):
     first = make_checkpoint(tmp_path / "first.pt")
     (tmp_path / "link.pt").symlink_to(first)
-    for twice in ([first, first], [tmp_path / "link.pt", first]):
+    os.link(first, tmp_path / "hard.pt")
+    for twice in ([first, first], [tmp_path / "link.pt", first], [first, tmp_path / "hard.pt"]):
         with pytest.raises(UserError, match=r"\.pt is given twice; average different checkpoints"):
             average.write_average(twice, tmp_path / "averaged.pt")
     assert not (tmp_path / "averaged.pt").exists()
+
+
+@pytest.mark.parametrize("extra_state", [None, [1], "x", {}])
+def test_other_state_of_any_type_is_no_hindrance(tmp_path, extra_state):
+    path = make_checkpoint(tmp_path / "0.pt")
+    torch.save({**torch.load(path, weights_only=False), "extra_state": extra_state}, path)
+    assert average.average_checkpoints([path])["extra_state"] == {"train_iterator": {"epoch": 1}}
 
 
 @pytest.mark.skipif(not hasattr(torch, "float8_e4m3fn"), reason="this torch has no such type")
@@ -295,6 +319,9 @@ def test_output_must_not_be_an_input_or_a_folder(tmp_path):
             average.main(["--inputs", str(path), "--output", str(output)])
     with pytest.raises(UserError, match="no such folder"):
         average.main(["--inputs", str(tmp_path / "x"), "--num-epoch-checkpoints", "1", "--output", "out.pt"])
+    for arguments in (["--inputs", "n" * 300, "--output", "out.pt"], ["--inputs", str(path), "--output", "n" * 300]):
+        with pytest.raises(UserError, match="no checkpoint n|cannot write n.*: File name too long"):
+            average.main(arguments)
     assert path.read_bytes() == before
 
 

@@ -187,6 +187,22 @@ def test_outputs_of_two_runs_in_one_file_are_refused(parse):
         parse(output().replace(doubled, doubled * 2))
 
 
+def test_outputs_of_the_processes_of_one_run_may_be_put_together(parse):
+    """fairseq-generate --distributed-world-size 2: each translates a share, and numbers by the whole test set."""
+    shards = [output(order=(3, 0), translated=2), output(order=(4, 1, 2), translated=3)]
+    assert parse("".join(shards), expected_sentences=5).hypotheses == SENTENCES
+    with pytest.raises(UserError, match="lacks sentence 1 .*or put the outputs of all its processes together"):
+        parse(shards[0])
+    with pytest.raises(UserError, match="holds 2 sentences instead of 5; .*put the outputs of all its processes tog"):
+        parse(shards[0], expected_sentences=5)
+    with pytest.raises(UserError, match="sentence 3 twice"):
+        parse("".join([*shards, shards[0]]), expected_sentences=5)
+    lost = "".join(line + "\n" for line in block(2, SENTENCES[2]))
+    assert lost in shards[1]
+    with pytest.raises(UserError, match="holds 4 sentences, but fairseq translated 5"):
+        parse("".join(shards).replace(lost, ""), expected_sentences=4)
+
+
 def test_windows_line_ends(parse):
     assert parse(output().replace("\n", "\r\n")).hypotheses == SENTENCES
 

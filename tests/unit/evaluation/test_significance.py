@@ -76,7 +76,8 @@ def test_a_difference_in_one_sentence_is_not_significant(texts, tmp_path):
 def test_command_line(texts, tmp_path, capsys):
     score.main([
         "--reference", str(texts / "reference"), "--reference", str(texts / "second"),
-        "--system", f"a={texts / 'good'}", "--system", f"b={texts / 'bad'}", "--metrics", "ter", "chrf++", "bleu", "--significance", AR,
+        "--system", f"a={texts / 'good'}", "--system", f"b={texts / 'bad'}",
+        "--metrics", "ter", "chrf++", "bleu", "--significance", AR,
         "--resamples", "40", "--json", str(tmp_path / "scores.json"), "--markdown", str(tmp_path / "scores.md"),
     ])  # fmt: skip
     report = read_scores(tmp_path / "scores.json")

@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
-arguments=(--dist loadscope) slow=${RUN_SLOW:-0}
+arguments=(--dist loadscope --no-loadscope-reorder) slow=${RUN_SLOW:-0}
 for argument in "$@"; do
     case $argument in
         --help | -h) usage_of "$0"; exit ;;

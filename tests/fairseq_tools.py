@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked_commands
 import torch
 
 PLUGIN = Path(__file__).resolve().parents[1] / "rdrop_fairseq"
@@ -21,7 +22,12 @@ def run(command, *arguments, fails: bool = False, **options) -> subprocess.Compl
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **options.pop("env", {})}
     executable = Path(sys.executable).parent / command
     words = [str(executable if executable.exists() else command), *map(str, arguments)]
-    result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=600, **options)
+    # In the interpreter as it starts, what another PYTHONPATH, standard input and so on change is seen; in a fork not.
+    is_plain = set(options) <= {"cwd"} and "PYTHONPATH" not in environment
+    if is_plain and forked_commands.is_known(words):
+        result = forked_commands.run(words, environment, Path(options.get("cwd", ".")), timeout=600)
+    else:
+        result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=600, **options)
     if (result.returncode != 0) is not fails:
         raise AssertionError(f"{' '.join(words)}\nexit status {result.returncode}\n{result.stdout}\n{result.stderr}")
     return result

@@ -1,0 +1,78 @@
+"""Commands in processes of their own, forked from one that has imported torch and fairseq: that alone takes 7 seconds.
+
+Each runs its entry point as the interpreter would, with its own arguments, environment, folder and output. Nothing of
+this repository is imported before the fork.
+"""
+
+import logging
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+import warnings
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Dict, List
+from unittest import mock
+
+# These set up the log before they import fairseq; otherwise fairseq does.
+LOG_FIRST = ("fairseq-train", "fairseq-preprocess", "fairseq-interactive", "fairseq-validate")
+PRELOADED = ["torch", "sacrebleu", "fairseq", "fairseq.trainer"]
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload([*PRELOADED, __name__])
+
+
+def is_known(words: List[str]) -> bool:
+    """Whether :func:`run` can run the command: a fairseq-PROGRAM, or ``python -m MODULE`` of this repository."""
+    program = Path(words[0])
+    if program.name.startswith("fairseq-"):
+        return True
+    return str(program) == sys.executable and words[1] == "-m" and words[2].split(".")[0] == "rdrop_fairseq"
+
+
+def run(words: List[str], environment: Dict[str, str], folder: Path, timeout: float) -> subprocess.CompletedProcess:
+    """As ``subprocess.run`` with captured text; ``timeout`` in seconds."""
+    with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):  # which torch reads once
+        forkserver.ensure_running()
+    with tempfile.TemporaryDirectory() as outputs:
+        paths = [Path(outputs) / name for name in ("stdout", "stderr")]
+        process = _context.Process(target=_become, args=(words, environment, folder.resolve(), paths))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(words, timeout)
+        output, errors = (path.read_text(encoding="utf-8") for path in paths)
+    return subprocess.CompletedProcess(words, process.exitcode, output, errors)
+
+
+def _become(words: List[str], environment: Dict[str, str], folder: Path, paths: List[Path]) -> None:
+    """In the forked process: be the command."""
+    for descriptor, path in enumerate(paths, start=1):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    if Path(words[0]).name in LOG_FIRST:
+        logging.root.handlers.clear()
+        logging.root.setLevel(logging.WARNING)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    warnings.simplefilter(environment.get("PYTHONWARNINGS", "default"))
+    try:
+        if words[1:2] == ["-m"]:
+            sys.path.insert(0, str(folder))
+            sys.argv = words[2:]
+            runpy.run_module(words[2], run_name="__main__", alter_sys=True)
+        else:
+            sys.path.insert(0, str(Path(words[0]).parent))
+            sys.argv = words
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit:
+        raise
+    except Exception:
+        # multiprocessing would print another text than the interpreter does.
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)

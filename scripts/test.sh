@@ -34,6 +34,7 @@ check ruff check .
 check ruff format --check .
 check shellcheck --external-sources scripts/*.sh scripts/slurm/* .ci/run
 check mypy
+# Folders in alphabetical order, the long tests first: what is left for the end then keeps every worker busy.
 # One thread in each process, as the tests run side by side.
 workers=$(python -c 'import rdrop_fairseq.common.processes as processes; print(min(4, processes.available_cores()))')
 OMP_NUM_THREADS=1 check python -m pytest --numprocesses "$workers" "${arguments[@]}"

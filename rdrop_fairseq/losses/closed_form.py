@@ -10,7 +10,8 @@ and for the forward KL, with i counted from 0, d_i = (m-1-i) log p_i - sum_{j>i}
     sum_{i<j} KL(P_i||P_j) = sum_i E_{p_i}[d_i]
     dL/dz_i = p_i - eps_i - (1-eps-eps_i) onehot + alpha/(m-1) [ p_i (d_i - E_{p_i} d_i + i) - sum_{j<i} p_j ]
 
-Both follow from d log p_i,u / d z_i,v = [u = v] - p_i,v.
+Both follow from d log p_i,u / d z_i,v = [u = v] - p_i,v. A KL is infinite where d_i,v is, for a class v of any
+probability above 0, however small.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ import math
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.objective import Objective, refuse_banned_columns
+from rdrop_fairseq.losses.objective import BANNED_LOGIT, Objective
 
 # The element-wise steps run on blocks of about this many logits: on a CPU small, so that a dozen steps find the
 # block in the cache; elsewhere large, so that each step fills the device.
 BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
-# Stands for the logit -inf: finite, so that 0 * (m log p - S) is 0 and not NaN, and m times it fits float32.
-BANNED_LOGIT = -1e30
-# A result above this comes of a banned class that counts: infinity.
-LARGEST_RESULT = 1e12
+# BANNED_LOGIT stands for -inf in the sums: finite, so that 0 * d is 0 and not NaN, and small enough that m times it
+# fits float32. What is above this comes of it and stands for infinity.
+LARGEST_FINITE = 1e24
 
 
 def loss_of_chunk(
@@ -43,8 +43,7 @@ def loss_of_chunk(
     Args:
         logits: (n, m, V) float32 or float64, contiguous. Overwritten: with the gradient if that is wanted.
         target: (n,) without padding.
-        results: (4, n), filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean). Infinite
-            where they count a class that is banned, by the logit -inf.
+        results: (4, n), filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean).
         gradient: whether dL/dlogits is wanted.
     """
     num_tokens, passes, vocabulary_size = logits.shape
@@ -72,39 +71,35 @@ def _loss_of_block(
     num_tokens, passes, vocabulary_size = logits.shape
     nll_weight, smooth_weight = objective.smoothing_weights(vocabulary_size)
     ce_weights = logits.new_ones(passes, 1)  # filled on the device: a copy from the host would wait for it
-    if objective.ce_passes == "first":
-        ce_weights[1:] = 0.0
+    ce_weights[objective.num_ce_passes :] = 0.0
     index = target.view(num_tokens, 1, 1).expand(-1, passes, 1)  # (n, m, 1)
 
     maximum = logits.amax(2, keepdim=True)  # (n, m, 1)
     results[3] = _hits(logits, maximum, index).sum(1, dtype=results.dtype) / passes
-    logits.sub_(maximum)
-    if smooth_weight == 0:
-        logits.clamp_(min=BANNED_LOGIT)
+    logits.sub_(maximum).clamp_(min=BANNED_LOGIT)
     torch.exp(logits, out=probs)
     normaliser = probs.sum(2, keepdim=True)  # (n, m, 1)
     probs.mul_(normaliser.reciprocal())
     log_probs = logits.sub_(normaliser.log_())  # in the memory of the logits
 
     nll = -log_probs.gather(2, index)  # (n, m, 1)
-    cross_entropy = nll_weight * nll
+    cross_entropy, largest = nll_weight * nll, nll
     if smooth_weight:
-        smooth = -log_probs.sum(2, keepdim=True)
-        if not smooth.is_cuda and torch.isinf(smooth).any():
-            raise refuse_banned_columns()
-        cross_entropy.add_(smooth, alpha=smooth_weight)
-    results[0] = (cross_entropy * ce_weights).sum((1, 2))
-    results[1] = nll.mean((1, 2))
+        largest = -log_probs.sum(2, keepdim=True)
+        cross_entropy.add_(largest, alpha=smooth_weight)
+    cross_entropy.masked_fill_(largest > LARGEST_FINITE, math.inf)
+    results[0] = cross_entropy[:, : objective.num_ce_passes].sum((1, 2))
+    results[1] = nll.masked_fill_(nll > LARGEST_FINITE, math.inf).mean((1, 2))
 
     if passes > 1:
         distances = _kl_distances(log_probs, objective.kl)  # in the memory of the log-probabilities
         expectations = torch.mul(probs, distances, out=products).sum(2, keepdim=True)  # E_{p_i} d_i (n, m, 1)
+        expectations.masked_fill_(distances.amax(2, keepdim=True) > LARGEST_FINITE, math.inf)
         # To the mean over the m (m-1) / 2 pairs.
         to_mean = 1 / (passes - 1) * (1 if objective.kl == "symmetric" else 2 / passes)
         results[2] = expectations.sum((1, 2)) * to_mean
-        results[0].add_(results[2], alpha=objective.kl_weight)
-    if smooth_weight == 0:
-        results.masked_fill_(results > LARGEST_RESULT, math.inf)
+        if objective.alpha:
+            results[0].add_(results[2], alpha=objective.kl_weight)
     if not gradient:
         return
     if passes == 1 or objective.alpha == 0:

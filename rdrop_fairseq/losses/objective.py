@@ -9,20 +9,29 @@ CE is fairseq's label-smoothed cross-entropy: with eps_i = eps / (V - 1),
 (1 - eps - eps_i) * nll + eps_i * sum_v(-log p_v). The factor m/2 keeps the balance between CE and KL, and so
 the meaning of alpha, the same for every m. For m = 2 this is CE_1 + CE_2 + alpha/2 [KL(P_1||P_2) + KL(P_2||P_1)].
 ``kl="forward"`` puts KL(P_i||P_j), i < j, in the place of J_ij; ``ce_passes="first"`` keeps CE_1 alone.
+
+A logit of -inf bans its class: the probability is 0, and by the usual convention 0 log 0 = 0 log (0/0) = 0. So a class
+that is banned in every pass takes no part where eps = 0. Where a banned class counts, the loss is infinite: as the
+target, under label smoothing, and in KL(P||Q) where Q bans what P does not. A cross-entropy that is infinite has finite
+gradients, those of torch's own; a KL that is infinite has none, and the gradient of its token is not a number.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
+import operator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 KL_CHOICES = ("symmetric", "forward")
 CE_PASSES_CHOICES = ("all", "first")
 REDUCTION_CHOICES = ("sum", "none")
+# Logits below this count as -inf: masks are often made with the smallest finite number in place of it. A power of two,
+# so that multiples of it are exact.
+BANNED_LOGIT = -(2.0**100)
 
 
 class RDropLossOutput(NamedTuple):
@@ -44,7 +53,7 @@ class Objective:
 
     Attributes:
         alpha: weight of the KL term, finite and >= 0.
-        passes: m, the number of forward passes of each token, >= 1. One pass has no KL term.
+        passes: m, the number of forward passes of each token, >= 1, any integer type. One pass has no KL term.
         label_smoothing: eps, 0 <= eps < 1.
         ignore_index: the target value of padding; such tokens count nowhere and get zero gradients.
         kl: "symmetric" or "forward".
@@ -67,8 +76,10 @@ class Objective:
                 raise ValueError(f"{name} must be a number, got {getattr(self, name)!r}")
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
             raise ValueError(f"alpha must be a finite number >= 0, got {self.alpha}")
-        if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:
-            raise ValueError(f"passes must be an integer >= 1, got {self.passes!r}")
+        for name in ("passes", "ignore_index"):
+            object.__setattr__(self, name, require_integer(name, getattr(self, name)))
+        if self.passes < 1:
+            raise ValueError(f"passes must be an integer >= 1, got {self.passes}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         require_choice("kl", self.kl, KL_CHOICES)
@@ -84,11 +95,9 @@ class Objective:
         return 1.0 - self.label_smoothing - per_class, per_class
 
     @property
-    def ce_weights(self) -> tuple[float, ...]:
-        """The weight of each pass's cross-entropy."""
-        if self.ce_passes == "first":
-            return (1.0,) + (0.0,) * (self.passes - 1)
-        return (1.0,) * self.passes
+    def num_ce_passes(self) -> int:
+        """How many passes' cross-entropies count, from the first on."""
+        return 1 if self.ce_passes == "first" else self.passes
 
     @property
     def kl_weight(self) -> float:
@@ -102,9 +111,11 @@ def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def refuse_banned_columns() -> ValueError:
-    """The error for a class with probability 0 under label smoothing, whose cross-entropy is infinite."""
-    return ValueError(
-        "label_smoothing > 0 with logits of -inf: a class of probability 0 makes the smoothed loss infinite; "
-        "use label_smoothing=0 or finite logits"
-    )
+def require_integer(name: str, value: Any) -> int:
+    """``value`` as an int, if it is an integer of any type (numpy's, a tensor's) but bool; else raise ValueError."""
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ValueError(f"{name} must be an integer, got {value!r}")

@@ -15,9 +15,9 @@ from typing import Any, Callable
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.closed_form import BANNED_LOGIT, LARGEST_RESULT
+from rdrop_fairseq.losses.closed_form import LARGEST_FINITE
 from rdrop_fairseq.losses.half_precision import fitting_scale
-from rdrop_fairseq.losses.objective import Objective
+from rdrop_fairseq.losses.objective import BANNED_LOGIT, Objective
 
 try:
     import triton
@@ -104,7 +104,7 @@ def _sum_of_passes(values, row, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr): 
 
 @_jit
 def _add_tile(  # type: ignore[no-untyped-def]
-    pointers, inside, row, row_2d, shift, maximum, normaliser, expectation, excess,
+    pointers, inside, row, row_2d, shift, maximum, normaliser, expectation, largest, excess,
     MASKED: tl.constexpr, PASSES: tl.constexpr, SYMMETRIC: tl.constexpr, SMOOTHING: tl.constexpr,
     BANNED: tl.constexpr,
 ):  # fmt: skip
@@ -116,39 +116,41 @@ def _add_tile(  # type: ignore[no-untyped-def]
         logit = tl.load(pointers, mask=inside & (row < PASSES), other=float("-inf")).to(tl.float32)
     else:
         logit = tl.load(pointers, mask=row < PASSES, other=float("-inf")).to(tl.float32)
+    # NaN has to stay NaN: by default the maximum is the other number.
+    logit = tl.maximum(logit, BANNED, propagate_nan=tl.PropagateNan.ALL)
     if SMOOTHING:
         above_target = logit - shift
         if MASKED:
             above_target = tl.where(inside, above_target, 0.0)
         excess += tl.sum(tl.sum(above_target, axis=3), axis=1)
-    # NaN has to stay NaN: by default the maximum is the other number.
-    logit = tl.maximum(logit, BANNED, propagate_nan=tl.PropagateNan.ALL)
     new_maximum = tl.maximum(maximum, tl.max(tl.max(logit, axis=3), axis=1))
     rescale = tl.exp(maximum - new_maximum)
     logit -= new_maximum[:, None, :, None]
     weight = tl.exp(logit)
     if PASSES > 1:
         rise = _pass_differences(maximum - new_maximum, row_2d, PASSES, SYMMETRIC)
-        weighted = weight * _pass_differences(logit, row, PASSES, SYMMETRIC)
-        expectation = (expectation + normaliser * rise) * rescale + tl.sum(tl.sum(weighted, axis=3), axis=1)
+        difference = _pass_differences(logit, row, PASSES, SYMMETRIC)
+        largest = tl.maximum(largest + rise, tl.max(tl.max(difference, axis=3), axis=1))
+        expectation = (expectation + normaliser * rise) * rescale + tl.sum(tl.sum(weight * difference, axis=3), axis=1)
     normaliser = normaliser * rescale + tl.sum(tl.sum(weight, axis=3), axis=1)
-    return new_maximum, normaliser, expectation, excess
+    return new_maximum, normaliser, expectation, largest, excess
 
 
 # One program per token, one sweep over its logits z_i of all the passes i. With M_i = max_v z_i,v and y_i = z_i - M_i:
 #
 #     s_i = sum_v exp(y_i,v)                          D_i,v = sum_j (y_i,v - y_j,v)   (forward KL: over j > i)
 #     E_i = sum_v exp(y_i,v) D_i,v / s_i              nll_i = M_i - z_i,target + log s_i
-#     sum_v(-log p_i,v) = V nll_i - sum_v (z_i,v - z_i,target)
+#     CE_i = nll_i - eps_i sum_v (z_i,v - z_i,target)
 #     sum_{i<j} 2 J_ij = sum_i [ E_i - sum_j (log s_i - log s_j) ]
 #
 # (the forward KL is the same without the 2, and j > i). The sums run over differences of logits: their rounding
 # errors are relative to the differences, however large the logits themselves. Running maxima that rise by r_i add
-# sum_j (r_j - r_i) to every D_i so far, and multiply the sums s and E by exp(-r_i).
+# sum_j (r_j - r_i) to every D_i so far, and multiply the sums s and E by exp(-r_i). E_i is infinite where some D_i,v
+# is: the largest is kept, because the probability beside it may be too small to tell.
 @_kernel
 def _statistics_kernel(  # type: ignore[no-untyped-def]
     logits, target, results, statistics, pass_stride, token_stride, vocabulary_size, results_stride,
-    nll_weight, smooth_weight, kl_weight,
+    smooth_weight, kl_weight,
     PASSES: tl.constexpr, ROWS: tl.constexpr, CE_PASSES: tl.constexpr, SYMMETRIC: tl.constexpr,
     SMOOTHING: tl.constexpr, BANNED: tl.constexpr, LARGEST: tl.constexpr, ALIGNMENT: tl.constexpr,
     REPEATS: tl.constexpr, LANES: tl.constexpr, WIDTH: tl.constexpr,
@@ -173,45 +175,52 @@ def _statistics_kernel(  # type: ignore[no-untyped-def]
     maximum_before_target_tile = maximum
     normaliser = tl.zeros((ROWS, LANES), tl.float32)
     expectation = tl.zeros((ROWS, LANES), tl.float32)
+    largest = tl.zeros((ROWS, LANES), tl.float32)  # of D
     excess = tl.zeros((ROWS, LANES), tl.float32)  # sum_v (z_v - z_target)
     whole_tiles = vocabulary_size // TILE * TILE
     for start in range(0, whole_tiles, TILE):
-        maximum, normaliser, expectation, excess = _add_tile(
-            pointers + start, column < TILE, row_4d, row_2d, shift, maximum, normaliser, expectation, excess,
+        maximum, normaliser, expectation, largest, excess = _add_tile(
+            pointers + start, column < TILE, row_4d, row_2d, shift, maximum, normaliser, expectation, largest, excess,
             False, PASSES, SYMMETRIC, SMOOTHING, BANNED,
         )  # fmt: skip
         maximum_before_target_tile = tl.where(start < target_tile, maximum, maximum_before_target_tile)
     if whole_tiles < vocabulary_size:
-        maximum, normaliser, expectation, excess = _add_tile(
+        maximum, normaliser, expectation, largest, excess = _add_tile(
             pointers + whole_tiles, column < vocabulary_size - whole_tiles, row_4d, row_2d, shift,
-            maximum, normaliser, expectation, excess, True, PASSES, SYMMETRIC, SMOOTHING, BANNED,
+            maximum, normaliser, expectation, largest, excess, True, PASSES, SYMMETRIC, SMOOTHING, BANNED,
         )  # fmt: skip
 
     # From the threads' statistics to those of the token.
     row_maximum = tl.max(maximum, axis=1)  # (ROWS,)
+    # No distribution where all classes are banned.
+    row_maximum = tl.where((row < PASSES) & (row_maximum == BANNED), float("nan"), row_maximum)
     rescale = tl.exp(maximum - row_maximum[:, None])
     row_normaliser = tl.sum(normaliser * rescale, axis=1)
     log_normaliser = tl.log(row_normaliser)
     if PASSES > 1:
         rise = _pass_differences(maximum - row_maximum[:, None], row_2d, PASSES, SYMMETRIC)
         expectation += normaliser * rise
+        largest += rise
     row_expectation = tl.sum(expectation * rescale, axis=1) / row_normaliser
+    row_expectation += tl.where(tl.max(largest, axis=1) > LARGEST, float("inf"), 0.0)
     statistics += token * (3 * PASSES) + row
     tl.store(statistics, row_maximum, mask=row < PASSES)
     tl.store(statistics + PASSES, 1.0 / row_normaliser, mask=row < PASSES)
     tl.store(statistics + 2 * PASSES, row_expectation, mask=row < PASSES)
 
     nll = (row_maximum - target_logit) + log_normaliser
-    cross_entropy = nll_weight * nll
+    nll += tl.where(target_logit <= BANNED, float("inf"), 0.0)
+    cross_entropy = nll
     if SMOOTHING:
-        cross_entropy += smooth_weight * (vocabulary_size.to(tl.float32) * nll - tl.sum(excess, axis=1))
+        row_excess = tl.sum(excess, axis=1)
+        cross_entropy += tl.where(row_excess < -LARGEST, float("inf"), -smooth_weight * row_excess)
     loss = tl.sum(tl.where(row < CE_PASSES, cross_entropy, 0.0), axis=0)
     kl = 0.0
     if PASSES > 1:
         offset = _pass_differences(log_normaliser, row, PASSES, SYMMETRIC)
         pairs: tl.constexpr = PASSES * (PASSES - 1) / (1 if SYMMETRIC else 2)
         kl = tl.sum(tl.where(row < PASSES, row_expectation - offset, 0.0), axis=0) / pairs
-        loss += kl_weight * kl
+        loss += tl.where(kl_weight == 0.0, 0.0, kl_weight * kl)
 
     # Argmax takes the first of equal logits: none before the target may be as large as it.
     column = target_tile + tl.arange(0, TILE)[None, :]
@@ -222,9 +231,9 @@ def _statistics_kernel(  # type: ignore[no-untyped-def]
 
     results += token
     mean_nll = tl.sum(tl.where(row < PASSES, nll, 0.0), axis=0) / PASSES
-    tl.store(results, tl.where(loss > LARGEST, float("inf"), loss))
-    tl.store(results + results_stride, tl.where(mean_nll > LARGEST, float("inf"), mean_nll))
-    tl.store(results + 2 * results_stride, tl.where(kl > LARGEST, float("inf"), kl))
+    tl.store(results, loss)
+    tl.store(results + results_stride, mean_nll)
+    tl.store(results + 2 * results_stride, kl)
     tl.store(results + 3 * results_stride, tl.sum(hit.to(tl.float32), axis=0) / PASSES)
 
 
@@ -301,7 +310,6 @@ def triton_loss_of_chunk(
             float16, if ``gradient``, else left as they are.
         target: (n,) int64 in [0, V), contiguous, without padding.
         results: (4, n) float32, filled with loss, nll (mean over the passes), kl (mean over the pairs), hits (mean).
-            With label smoothing the loss is +inf where a logit is -inf.
         gradient: whether the gradient is wanted.
 
     Returns:
@@ -334,7 +342,7 @@ def triton_loss_of_chunk(
     constants = dict(
         PASSES=passes,
         ROWS=_next_power_of_two(passes),
-        CE_PASSES=passes if objective.ce_passes == "all" else 1,
+        CE_PASSES=objective.num_ce_passes,
         SYMMETRIC=symmetric,
         SMOOTHING=smooth_weight != 0,
         BANNED=BANNED_LOGIT,
@@ -348,8 +356,8 @@ def triton_loss_of_chunk(
     with torch.cuda.device(logits.device) if logits.is_cuda else contextlib.nullcontext():
         _statistics_kernel[(num_tokens,)](
             logits, target, results, statistics, *strides, results.stride(0),
-            nll_weight, smooth_weight, objective.kl_weight,
-            LARGEST=LARGEST_RESULT, REPEATS=tile[0], LANES=tile[1], WIDTH=tile[2], **constants,
+            smooth_weight, objective.kl_weight,
+            LARGEST=LARGEST_FINITE, REPEATS=tile[0], LANES=tile[1], WIDTH=tile[2], **constants,
         )  # fmt: skip
         if not gradient:
             return None

@@ -11,7 +11,7 @@ from torch import nn
 
 from rdrop_fairseq.losses import closed_form, fused, half_precision, linear_rdrop_loss, rdrop_loss
 
-PAD = 1
+PAD = -100
 
 
 def make_case(num_tokens, vocabulary_size, passes, dtype=torch.float64, width=5, seed=0):

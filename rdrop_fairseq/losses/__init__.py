@@ -9,9 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.fused import fused_linear_rdrop_loss, fused_rdrop_loss
+from rdrop_fairseq.losses.fused import fused_linear_rdrop_loss, fused_rdrop_loss, make_batch
 from rdrop_fairseq.losses.half_precision import autocast_enabled
-from rdrop_fairseq.losses.objective import REDUCTION_CHOICES, Objective, RDropLossOutput, require_choice
+from rdrop_fairseq.losses.objective import (
+    REDUCTION_CHOICES,
+    Objective,
+    RDropLossOutput,
+    require_choice,
+    require_integer,
+)
 from rdrop_fairseq.losses.reference import reference_linear_rdrop_loss, reference_rdrop_loss
 
 __all__ = ["IMPLEMENTATIONS", "RDropLossOutput", "chosen_implementation", "linear_rdrop_loss", "rdrop_loss"]
@@ -41,21 +47,21 @@ def rdrop_loss(
         alpha: weight of the KL term (the paper's alpha), >= 0.
         passes: the number m of forward passes of each token.
         label_smoothing: fairseq's epsilon.
-        ignore_index: the target value of padding.
+        ignore_index: the target value of padding, torch's by default; fairseq's is 1.
         impl: "reference" (autograd), "fused" (closed-form gradient, in chunks of tokens), "triton" (the same with
-            kernels for CUDA), or "auto": triton where it runs on a CUDA device, else fused.
+            kernels for CUDA), or "auto": triton where it runs on a CUDA device, which is tried once, else fused.
         kl: "symmetric", or "forward" for KL(P_i||P_j), i < j, alone.
         ce_passes: "all", or "first" for the cross-entropy of the first pass alone.
         reduction: "sum", or "none" for one loss per token (N,).
-        num_tokens: how many targets are not padding, if the caller knows: saves a synchronisation on CUDA, where it
-            is believed; a wrong number drops tokens or counts padding.
+        num_tokens: how many targets are not padding, if the caller knows: saves a synchronisation on CUDA, where
+            a wrong number is a device-side assertion.
 
     Returns:
         :class:`RDropLossOutput`; ``loss`` is differentiable with respect to ``logits``, twice with "reference" alone.
 
     Raises:
-        ValueError: an unknown choice, a value out of range, or shapes that do not fit together. On CUDA a target out
-            of range is a device-side assertion, as in torch.
+        ValueError: an unknown choice, a value out of range, shapes that do not fit together, a target that is no
+            class, or a wrong ``num_tokens``. On CUDA the last two are device-side assertions, as in torch.
         RuntimeError: in a backward pass with ``create_graph=True``, unless ``impl`` is "reference".
     """
     objective = Objective(alpha, passes, label_smoothing, ignore_index, kl, ce_passes)
@@ -65,8 +71,7 @@ def rdrop_loss(
     _check_targets(target, logits.size(1), objective.ignore_index, num_tokens, impl)
     if impl == "reference":
         return reference_rdrop_loss(logits, target, objective, reduction)
-    use_triton = impl == "triton"
-    return fused_rdrop_loss(logits, target, objective, reduction, num_tokens, use_triton)
+    return fused_rdrop_loss(logits, make_batch(target, objective, reduction, num_tokens, impl == "triton"))
 
 
 def linear_rdrop_loss(
@@ -115,8 +120,8 @@ def linear_rdrop_loss(
     _check_targets(target, weight.size(0), objective.ignore_index, num_tokens, impl)
     if impl == "reference":
         return reference_linear_rdrop_loss(features, weight, bias, target, objective, reduction)
-    use_triton = impl == "triton"
-    return fused_linear_rdrop_loss(features, weight, bias, target, objective, reduction, num_tokens, use_triton)
+    batch = make_batch(target, objective, reduction, num_tokens, impl == "triton")
+    return fused_linear_rdrop_loss(features, weight, bias, batch)
 
 
 def chosen_implementation(impl: str, device: torch.device, dtype: torch.dtype, passes: int) -> str:
@@ -133,7 +138,8 @@ def chosen_implementation(impl: str, device: torch.device, dtype: torch.dtype, p
     from rdrop_fairseq.losses import triton_kernels
 
     fits = dtype in triton_kernels.LOGITS_DTYPES and passes <= triton_kernels.MAXIMUM_PASSES
-    if fits and triton_kernels.triton_available(device):
+    available = fits and triton_kernels.triton_available(device)
+    if available and (impl == "triton" or triton_kernels.kernels_run(device)):
         return "triton"
     if impl == "triton":
         raise ValueError(
@@ -163,22 +169,28 @@ def _check(
         )
     if not rows.is_floating_point():
         raise ValueError(f"{name} must be floating point, got {rows.dtype}")
-    if num_tokens is not None and not 0 <= num_tokens <= target.size(0):
+    if num_tokens is not None and not 0 <= require_integer("num_tokens", num_tokens) <= target.size(0):
         raise ValueError(f"num_tokens must be in [0, {target.size(0)}], got {num_tokens}")
 
 
 def _check_targets(target: Tensor, vocabulary_size: int, ignore_index: int, num_tokens: int | None, impl: str) -> None:
     """Raise ValueError for a target that is no class, or another number of tokens than said.
 
-    On CUDA, where that would mean to wait for the device, only assert the first, and only for the kernels: torch's own
-    operations do it by themselves.
+    On CUDA, where that would mean to wait for the device, assert it there, before anything is read by the targets. What
+    torch's own operations assert by themselves is left to them.
     """
-    if target.is_cuda and impl != "triton":
+    if target.is_cuda and impl != "triton" and num_tokens is None:
         return
     padding = target.eq(ignore_index)
     valid = padding | (target.ge(0) & target.lt(vocabulary_size))
     if target.is_cuda:
-        torch._assert_async(valid.all())
+        right = valid.all()
+        if num_tokens is not None:
+            right &= padding.sum() == target.size(0) - num_tokens
+        try:
+            torch._assert_async(right, "R-Drop loss: a target is no class, or num_tokens is wrong")
+        except TypeError:  # older versions of torch take no message
+            torch._assert_async(right)
         return
     if not valid.all():
         raise ValueError(

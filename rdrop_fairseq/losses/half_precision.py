@@ -10,6 +10,9 @@ from torch import Tensor
 FP16_GRADIENT_SCALE = 128.0
 # Its large entries, about alpha * |log p_i - log p_j|, must stay below the largest fp16 number, 65504.
 FP16_GRADIENT_LIMIT = 32768.0
+# What a product with a matrix of the projection's size needs for a while is made in parts of so many numbers at most:
+# 2**25 in float32 are 128 MiB.
+PART_ELEMENTS = 2**25
 
 
 def fitting_scale(largest: Tensor) -> Tensor:
@@ -58,9 +61,15 @@ def wide_product(left: Tensor, right: Tensor) -> Tensor:
 
 def add_product(total: Tensor, left: Tensor, right: Tensor, divisor: Tensor | None) -> None:
     """``total += left @ right / divisor``, for a ``total`` in the wide dtype; None divides by nothing."""
-    if divisor is not None:
-        total.addcdiv_(wide_product(left, right), divisor)
-    elif left.dtype == total.dtype:
+    if divisor is None and left.dtype == total.dtype:
         total.addmm_(left, right)
-    else:
-        total.add_(wide_product(left, right))
+        return
+    for rows in parts(*total.shape):
+        product = wide_product(left[rows], right)
+        total[rows].add_(product if divisor is None else product.div_(divisor))
+
+
+def parts(rows: int, columns: int) -> list[slice]:
+    """The rows of a matrix in slices of at most PART_ELEMENTS elements, or of one row."""
+    size = max(1, PART_ELEMENTS // max(1, columns))
+    return [slice(start, start + size) for start in range(0, rows, size)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import warnings
 from typing import Any, Callable
 
 import torch
@@ -50,6 +51,33 @@ def triton_available(device: torch.device) -> bool:
     if not isinstance(_statistics_kernel, triton.JITFunction):  # interpreted
         return True
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= MINIMUM_CAPABILITY
+
+
+@functools.lru_cache(maxsize=None)
+def kernels_run(device: torch.device) -> bool:
+    """Whether the kernels run on a device on which they are available: tried once, with a warning where they do not.
+
+    Triton compiles, at the first kernel, with a C compiler and with Python's header files, and it writes to a folder
+    for what it compiled. Of these it misses none when it is imported.
+    """
+    try:
+        logits, results = torch.zeros(2, 1, 8, device=device), torch.zeros(4, 1, device=device)
+        target = torch.zeros(1, dtype=torch.int64, device=device)
+        triton_loss_of_chunk(logits, target, Objective(1.0, 2, 0.1, -100), results, True)
+        results.tolist()  # waits for the device: only then has it run
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:  # of a compiler, a linker, the file system, Triton, the device's driver
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        warnings.warn(
+            f"Triton cannot run the kernels of the R-Drop loss ({reason}); impl='fused' takes their place, which is "
+            "slower; Triton needs a C compiler (the variable CC names it), Python's header files, and a folder it may "
+            "write to (TRITON_CACHE_DIR)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def _jit(function: Callable) -> Any:

@@ -5,9 +5,11 @@ import itertools
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rdrop_fairseq.losses import closed_form, fused, half_precision, linear_rdrop_loss, rdrop_loss
 
@@ -273,8 +275,6 @@ def test_banned_column_takes_no_part(impl):
     assert torch.equal(gradient[:, 4], torch.zeros(12, dtype=torch.float64))
     kept = torch.cat([gradient[:, :4], gradient[:, 5:]], dim=1)
     assert_same((output, (kept,)), expected, tolerance=1e-13)
-    with pytest.raises(ValueError, match="-inf"):
-        rdrop_loss(banned, target, label_smoothing=0.1, impl=impl)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -346,6 +346,53 @@ def test_first_backward_of_a_retained_graph_leaves_the_second_alone(runner):
         torch.testing.assert_close(leaf.grad, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_nothing_like_the_logits_is_kept_but_their_gradient():
+    """Neither in saved tensors nor beside them: so logits that nobody else holds are freed before the backward pass."""
+    for passes, reduction in ((2, "sum"), (3, "none")):
+        features, weight, _, target = make_case(6, 11, passes)
+        weight.requires_grad_()
+        options = dict(passes=passes, reduction=reduction)
+        for loss, expected in (
+            (rdrop_loss(features @ weight.t(), target, **options).loss, 1),
+            (linear_rdrop_loss(features, weight, target, **options).loss, 0),
+        ):
+            kept = [*loss.grad_fn.saved_tensors, *vars(loss.grad_fn).values()]
+            assert sum(isinstance(it, torch.Tensor) and it.numel() >= passes * 6 * 11 for it in kept) == expected
+
+
+class LargeStorages(TorchDispatchMode):
+    """Counts the pieces of memory for float32 of at least ``elements`` that operations make, all over a run."""
+
+    def __init__(self, elements):
+        super().__init__()
+        self.elements, self.found = elements, []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().nbytes() >= 4 * self.elements:
+                if all(tensor.untyped_storage().data_ptr() != it.untyped_storage().data_ptr() for it in self.found):
+                    self.found.append(tensor)  # held, so that its memory is not used once more
+        return result
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_products_in_parts(monkeypatch, dtype, on_device):
+    """Half precision needs no second matrix (V, D) of float32 beside the gradient; the products are the same."""
+    monkeypatch.setattr(fused, "has_half_precision_products", lambda device: on_device)
+    monkeypatch.setitem(fused.CHUNK_ROWS, "cpu", 8)  # several chunks
+    features, weight, bias, target = make_case(23, 301, 2, width=64)
+    case = (features.to(dtype), weight.to(dtype), bias.to(dtype), target)
+    whole = run_linear(case, torch.tensor(3.0), impl="fused")
+    monkeypatch.setattr(half_precision, "PART_ELEMENTS", 7 * 64)
+    leaves = [tensor.requires_grad_() for tensor in case[:2]]
+    with LargeStorages(301 * 64) as large:
+        linear_rdrop_loss(*leaves, target, impl="fused")
+    assert len(large.found) == 1  # the gradient's
+    assert_same(run_linear(case, torch.tensor(3.0), impl="fused"), whole, tolerance=torch.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("reduction", ["sum", "none"])
 @pytest.mark.parametrize("from_features", [True, False])
 def test_a_second_derivative_is_refused_not_lost(from_features, reduction):
@@ -406,48 +453,78 @@ def test_backward_within_autocast():
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("banned_passes", [slice(None), slice(1)])
-def test_banned_classes_that_count_make_the_loss_infinite(banned_passes):
-    """A target that is banned in every pass, and one that is banned in one pass alone."""
-    logits = torch.randn(2, 3, 9, generator=torch.Generator().manual_seed(1))
-    logits[banned_passes, 1, 4] = -math.inf
-    output = rdrop_loss(logits.flatten(0, 1), torch.tensor([3, 4, 5]), label_smoothing=0.0, reduction="none")
-    assert output.loss.isfinite().tolist() == [True, False, True]
-    assert output.nll_loss.isinf()
+def by_hand(distributions, target, label_smoothing, kl, ce_passes):
+    """Cross-entropy and mean KL in loops over Python's numbers, with 0 log 0 = 0 and log 0 = -infinity."""
 
+    def divergence(one, other):
+        return sum(0.0 if p == 0 else math.inf if q == 0 else p * math.log(p / q) for p, q in zip(one, other))
 
-@pytest.mark.parametrize(("kl", "banned_pass", "is_finite"), [("forward", 0, True), ("forward", 1, False)])
-def test_a_class_that_one_pass_bans(kl, banned_pass, is_finite):
-    """KL(P_0||P_1) is finite where P_0 is 0, and infinite where only P_1 is."""
-    logits = torch.randn(2, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    logits[banned_pass, 4] = -math.inf
-    output, (gradient,) = value_and_gradients(
-        lambda rows: rdrop_loss(rows, torch.tensor([3]), label_smoothing=0.0, kl=kl, impl="fused"),
-        [logits],
-        torch.tensor(1.0),
-    )
-    if not is_finite:
-        assert output.kl_loss.isinf() and output.loss.isinf()
-        return
-    first, second = logits.softmax(1)
-    divergence = sum(float(p) * math.log(p / q) for p, q in zip(first, second) if p > 0)
-    assert output.kl_loss.item() == pytest.approx(divergence, rel=1e-13)
-    assert gradient.isfinite().all()
+    cross_entropy = 0.0
+    for distribution in distributions[: 1 if ce_passes == "first" else None]:
+        for v, p in enumerate(distribution):
+            weight = 1 - label_smoothing if v == target else label_smoothing / (len(distribution) - 1)
+            cross_entropy += 0.0 if weight == 0 else math.inf if p == 0 else -weight * math.log(p)
+    kls = []
+    for one, other in itertools.combinations(distributions, 2):
+        backward = divergence(other, one) if kl == "symmetric" else divergence(one, other)
+        kls.append((divergence(one, other) + backward) / 2)
+    return cross_entropy, sum(kls) / len(kls)
 
 
 @pytest.mark.parametrize("impl", ["reference", "fused"])
-def test_banned_classes_at_padding_count_nowhere(impl):
-    """Not even with label smoothing, which refuses them elsewhere."""
+@pytest.mark.parametrize("bans", [[[4]], [[4], [4]], [[], [4]], [[4], [], []], [[4, 6], [4], [6]], [[3]], [[3], [3]]])
+def test_banned_classes(impl, bans):
+    """In some passes or in all, the target (3) or another: the value of the formula, finite or not, for each choice."""
+    logits = torch.randn(max(2, len(bans)), 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for row, classes in zip(logits, bans):
+        row[classes] = -math.inf
+    distributions = logits.softmax(1).tolist()
+    for kl, ce_passes, label_smoothing, alpha in itertools.product(
+        ("symmetric", "forward"), ("all", "first"), (0.0, 0.1), (0.0, 2.0)
+    ):
+        cross_entropy, divergence = by_hand(distributions, 3, label_smoothing, kl, ce_passes)
+        options = dict(alpha=alpha, passes=len(logits), label_smoothing=label_smoothing, kl=kl, ce_passes=ce_passes)
+        run = functools.partial(rdrop_loss, target=torch.tensor([3]), impl=impl, **options)
+        output, (gradient,) = value_and_gradients(run, [logits], torch.tensor(1.0))
+        assert output.kl_loss.item() == pytest.approx(divergence, rel=1e-12)
+        kl_part = alpha * len(logits) / 2 * divergence if alpha else 0.0
+        assert output.loss.item() == pytest.approx(cross_entropy + kl_part, rel=1e-12)
+        assert gradient.isfinite().all() == math.isfinite(kl_part)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.4])
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+def test_gradient_of_an_infinite_cross_entropy_is_that_of_torch(impl, label_smoothing):
+    logits = torch.randn(2, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    logits[:, 3] = -math.inf
+    target, leaf = torch.tensor([3]), logits.clone().requires_grad_()
+    # torch spreads its smoothing over all classes, fairseq over those beside the target.
+    expected = nn.functional.cross_entropy(
+        leaf, target.repeat(2), label_smoothing=label_smoothing * 9 / 8, reduction="sum"
+    )
+    expected.backward()
+    output, (gradient,) = value_and_gradients(
+        lambda rows: rdrop_loss(rows, target, alpha=0.0, label_smoothing=label_smoothing, impl=impl),
+        [logits],
+        torch.tensor(1.0),
+    )
+    assert output.loss.isinf() and expected.isinf()
+    torch.testing.assert_close(gradient, leaf.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+def test_banned_classes_at_padding_count_nowhere(impl, reduction):
+    """Not even where one pass alone bans them, which makes the KL infinite elsewhere."""
     logits = torch.randn(2, 4, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    target = torch.tensor([3, PAD, 5, PAD])
-    expected = value_and_gradients(
-        lambda rows: rdrop_loss(rows, target, impl=impl), [logits.flatten(0, 1)], torch.ones(())
-    )
-    logits[:, 1, 4] = -math.inf
-    actual = value_and_gradients(
-        lambda rows: rdrop_loss(rows, target, impl=impl), [logits.flatten(0, 1)], torch.ones(())
-    )
-    assert_same(actual, expected, tolerance=0)
+    target, results = torch.tensor([3, PAD, 5, PAD]), []
+    for banned in (False, True):
+        logits[0, 1, 4] = -math.inf if banned else 0.0
+        run = functools.partial(rdrop_loss, target=target, impl=impl, reduction=reduction)
+        upstream = torch.ones(4 if reduction == "none" else ())
+        results.append(value_and_gradients(run, [logits.flatten(0, 1)], upstream))
+    assert_same(*results, tolerance=0)
+    assert not results[1][1][0].view(2, 4, 9)[:, 1::2].any()
 
 
 def test_small_kl_of_float32():
@@ -529,6 +606,19 @@ def test_what_is_done_otherwise_on_a_cuda_device(impl, num_tokens):
         )
         assert expected[0].n_correct > 3
         assert_same(actual, expected, tolerance=1e-13)
+
+
+@pytest.mark.parametrize("impl", ["fused", "reference"])
+@pytest.mark.parametrize("num_tokens", [3, 5])
+def test_a_wrong_number_of_tokens_on_a_cuda_device(impl, num_tokens):
+    """Asserted there: more tokens would be read at padding's index, fewer dropped."""
+    logits, target = (
+        torch.zeros(12, 11).as_subclass(OnDevice),
+        torch.tensor([2, PAD, 3, PAD, 4, 5]).as_subclass(OnDevice),
+    )
+    with pytest.raises(RuntimeError, match="num_tokens is wrong"):
+        rdrop_loss(logits, target, num_tokens=num_tokens, impl=impl)
+    rdrop_loss(logits, target, num_tokens=4, impl=impl)
 
 
 def test_indices_of_targets_that_are_no_padding():
@@ -647,6 +737,9 @@ def test_memory_does_not_grow():
         ({"reduction": "mean"}, "reduction.*'mean'"),
         ({"passes": 0}, "passes.*0"),
         ({"passes": True}, "passes must be an integer.*True"),
+        ({"passes": 2.0}, r"passes must be an integer.*2\.0"),
+        ({"ignore_index": None}, "ignore_index must be an integer.*None"),
+        ({"num_tokens": 6.0}, r"num_tokens must be an integer.*6\.0"),
         ({"passes": 3}, r"3\*6.*\(12, 11\)"),
         ({"label_smoothing": 1.0}, "label_smoothing.*1.0"),
         ({"num_tokens": 7}, "num_tokens.*7"),
@@ -658,6 +751,24 @@ def test_memory_does_not_grow():
 def test_bad_arguments_name_what_they_saw(change, message):
     with pytest.raises(ValueError, match=message):
         rdrop_loss(torch.zeros(12, 11), torch.full((6,), 2), **change)
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.uint8, torch.tensor])
+def test_integers_of_any_type(integer):
+    case = make_case(6, 11, 2)
+    case[3][case[3] == PAD] = 3
+    options = dict(passes=2, ignore_index=3, num_tokens=int(case[3].ne(3).sum()))
+    expected = run_linear(case, torch.tensor(1.0), **options)
+    given = {name: integer(number) for name, number in options.items()}
+    assert_same(run_linear(case, torch.tensor(1.0), **given), expected, tolerance=0)
+
+
+def test_every_class_counts_unless_it_is_said_to_be_padding():
+    """The default is torch's padding, -100, which is no class."""
+    logits, target = torch.zeros(2, 4), torch.tensor([1])
+    assert rdrop_loss(logits, target).loss.item() == pytest.approx(2 * math.log(4))
+    assert linear_rdrop_loss(torch.zeros(2, 3), torch.zeros(4, 3), target).loss.item() == pytest.approx(2 * math.log(4))
+    assert rdrop_loss(logits, torch.tensor([-100])).loss == rdrop_loss(logits, target, ignore_index=1).loss == 0
 
 
 def test_smoothing_over_one_class_is_refused():
@@ -695,7 +806,7 @@ def test_bad_shapes_name_what_they_saw():
 @pytest.mark.parametrize("wrong", [11, -2])
 def test_targets_that_are_no_class_are_refused(impl, wrong):
     target = torch.tensor([2, wrong, 3])
-    with pytest.raises(ValueError, match=f"{wrong}, but classes are 0 to 10 and ignore_index is 1"):
+    with pytest.raises(ValueError, match=f"{wrong}, but classes are 0 to 10 and ignore_index is -100"):
         rdrop_loss(torch.zeros(6, 11), target, impl=impl)
     with pytest.raises(ValueError, match=f"{wrong}, but classes are 0 to 10"):
         linear_rdrop_loss(torch.zeros(6, 5), torch.zeros(11, 5), target, impl=impl)

@@ -184,7 +184,10 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
                 net_output = model(**sample["net_input"])
             # Normalised here, because some models have no logits (adaptive softmax, pointer-generator).
             log_probs = model.get_normalized_probs(net_output, log_probs=True)  # (m*B, T, V)
-            target = model.get_targets(sample, net_output)[:, prefix:].reshape(-1)
+            target = model.get_targets(sample, net_output)
+            if target is not sample["target"]:
+                options["num_tokens"] = None  # counted for the other
+            target = target[:, prefix:].reshape(-1)
             log_probs = log_probs[:, prefix:].reshape(-1, log_probs.size(-1))  # (m*N, V)
             result = rdrop_loss(log_probs, target, **options)
             self._say_path("the model's log-probabilities", log_probs, passes)

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -395,6 +396,41 @@ def test_triton_is_neither_needed_nor_imported_by_the_losses():
     )
 
 
+# As on a machine with a GPU, but for the memory: the rest, up to the search for a C compiler, is Triton's own.
+WITHOUT_COMPILER = """
+import json, warnings
+import torch
+zeros = torch.zeros
+torch.zeros = lambda *size, device=None, **options: zeros(*size, **options)
+torch.cuda.is_available = lambda: True
+torch.cuda.get_device_capability = lambda device=None: (9, 0)
+from rdrop_fairseq.losses import chosen_implementation
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    found = [chosen_implementation("auto", torch.device("cuda"), torch.float32, passes) for passes in (2, 3)]
+print(json.dumps([found, [str(warning.message) for warning in caught]]))
+"""
+
+
+@needs_triton
+def test_auto_falls_back_where_triton_cannot_compile(tmp_path):
+    """Said once. Asked for by name, Triton's kernels would fail at the first batch."""
+    output = run_python(
+        WITHOUT_COMPILER, CC="/no/such/compiler", TRITON_CACHE_DIR=str(tmp_path), TRITON_LIBCUDA_PATH=str(tmp_path)
+    )
+    found, messages = json.loads(output.splitlines()[-1])
+    assert found == ["fused", "fused"]
+    (message,) = [message for message in messages if "Triton" in message]
+    assert "/no/such/compiler" in message and "impl='fused' takes their place" in message and "CC" in message
+
+
+@needs_kernels
+def test_kernels_that_run_are_found_to():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert triton_kernels.kernels_run(DEVICE)
+
+
 # Calls the launcher on tensors of the host with a driver that names a device which need not be there, and compiles
 # every kernel to machine code as the launch on that device would, instead of launching it.
 COMPILE = '''
@@ -477,7 +513,7 @@ def compile_kernels(cases, cache):
 @needs_triton
 def test_kernels_compile_for_a_device_that_is_not_there(tmp_path):
     """Two passes, a vocabulary padded to a multiple of 8 as fairseq's dictionaries are: accesses of 16 bytes."""
-    cases = [[90, dtype, 2, 32008, "symmetric", "all", 0.1, 5.0] for dtype in ("float32", "float16", "bfloat16")]
+    cases = [[90, dtype, 2, 32008, "symmetric", "all", 0.1, 5.0] for dtype in ("float32", "float16")]
     for figure in compile_kernels(cases, tmp_path):
         assert figure["wide_loads"] >= 2, figure
         assert figure["registers"] <= 64, figure
@@ -486,15 +522,14 @@ def test_kernels_compile_for_a_device_that_is_not_there(tmp_path):
 @needs_triton
 @pytest.mark.slow
 def test_every_variant_compiles(tmp_path):
-    variants = itertools.product((1, 2, 3, 4, 8), ("symmetric", "forward"))
+    """Every number of passes with both divergences, and with each of the rest in turn; each generation of devices."""
+    rest = itertools.cycle([("bfloat16", 32768, 0.1, 5.0), ("float32", 300_001, 0.0, 5.0), ("float16", 41, 0.1, 0.0)])
     cases = [
         [90, dtype, passes, vocabulary_size, kl, "first" if kl == "forward" else "all", label_smoothing, alpha]
-        for passes, kl in variants
-        for dtype, vocabulary_size, label_smoothing, alpha in (
-            ("bfloat16", 32768, 0.1, 5.0),
-            ("float32", 300_001, 0.0, 5.0),
-            ("float16", 41, 0.1, 0.0),
+        for (passes, kl), (dtype, vocabulary_size, label_smoothing, alpha) in zip(
+            itertools.product((8, 4, 3, 2, 1), ("symmetric", "forward")), rest
         )
+        if (passes, kl) != (1, "forward")  # one pass has no KL
     ]
-    cases += [[capability, "bfloat16", 2, 32000, "symmetric", "all", 0.1, 5.0] for capability in (80, 86, 89, 100, 120)]
+    cases += [[capability, "bfloat16", 2, 32000, "symmetric", "all", 0.1, 5.0] for capability in (80, 100, 120)]
     compile_kernels(cases, tmp_path)

@@ -112,7 +112,7 @@ def assert_within_budget(logits, target, objective):
     list(itertools.product((1, 2, 3, 4), ("symmetric", "forward"), ("all", "first"), (0.0, 0.1), (0.0, 5.0))),
 )
 def test_every_variant(passes, kl, ce_passes, label_smoothing, alpha):
-    logits, target = make_logits(passes, 3, 41)
+    logits, target = make_logits(passes, 2, 41)
     assert_within_budget(logits, target, make_objective(passes, alpha, label_smoothing, kl, ce_passes))
 
 
@@ -121,8 +121,8 @@ def test_every_variant(passes, kl, ce_passes, label_smoothing, alpha):
 @pytest.mark.parametrize(
     ("passes", "num_tokens", "vocabulary_size"),
     [
-        (2, 7, 41),
-        (2, 7, 1271),
+        (2, 3, 41),
+        (2, 2, 1271),
         (3, 1, 1271),
         (2, 1, 1272),  # rows aligned to 8 elements and to 16
         (4, 1, 1280),
@@ -225,6 +225,7 @@ def test_banned_columns_take_no_part(passes, dtype):
 
 
 @needs_kernels
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize(("passes", "kl"), [(2, "forward"), (3, "forward"), (2, "symmetric"), (3, "symmetric")])
 def test_columns_that_the_first_pass_bans(passes, kl):
     """Whole tiles and a column beside them: finite with the forward KL. The last token has none."""
@@ -244,6 +245,7 @@ def test_columns_that_the_first_pass_bans(passes, kl):
 
 
 @needs_kernels
+@pytest.mark.filterwarnings("ignore:(invalid value|All-NaN):RuntimeWarning")
 def test_a_token_whose_classes_are_all_banned_has_no_loss():
     logits, target = make_logits(2, 2, 41)
     logits[0, 0] = -math.inf
@@ -254,7 +256,7 @@ def test_a_token_whose_classes_are_all_banned_has_no_loss():
 
 
 @needs_kernels
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:(invalid value|All-NaN):RuntimeWarning")
 @pytest.mark.parametrize("passes", [1, 2, 3])
 def test_nan_and_infinite_logits_do_not_go_unnoticed(passes):
     """Training looks for them in the gradient: an overflow must not come out as a number."""
@@ -386,25 +388,24 @@ def run_python(program, *arguments, **environment):
     return finished.stdout
 
 
-def test_triton_is_neither_needed_nor_imported_by_the_losses():
-    run_python(
-        "import sys, torch, rdrop_fairseq.losses\n"
-        "assert 'triton' not in sys.modules\n"
-        "sys.modules['triton'] = None\n"
-        "from rdrop_fairseq.losses.triton_kernels import triton_available\n"
-        "assert not triton_available(torch.device('cpu')) and not triton_available(torch.device('cuda'))"
-    )
+def test_triton_is_not_needed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    specification = importlib.util.spec_from_file_location("kernels_without_triton", triton_kernels.__file__)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    assert not module.triton_available(torch.device("cpu")) and not module.triton_available(torch.device("cuda"))
 
 
 # As on a machine with a GPU, but for the memory: the rest, up to the search for a C compiler, is Triton's own.
 WITHOUT_COMPILER = """
-import json, warnings
+import json, sys, warnings
 import torch
 zeros = torch.zeros
 torch.zeros = lambda *size, device=None, **options: zeros(*size, **options)
 torch.cuda.is_available = lambda: True
 torch.cuda.get_device_capability = lambda device=None: (9, 0)
 from rdrop_fairseq.losses import chosen_implementation
+assert "triton" not in sys.modules
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     found = [chosen_implementation("auto", torch.device("cuda"), torch.float32, passes) for passes in (2, 3)]
@@ -414,7 +415,7 @@ print(json.dumps([found, [str(warning.message) for warning in caught]]))
 
 @needs_triton
 def test_auto_falls_back_where_triton_cannot_compile(tmp_path):
-    """Said once. Asked for by name, Triton's kernels would fail at the first batch."""
+    """Said once. Before that Triton is not even imported: it takes time."""
     output = run_python(
         WITHOUT_COMPILER, CC="/no/such/compiler", TRITON_CACHE_DIR=str(tmp_path), TRITON_LIBCUDA_PATH=str(tmp_path)
     )

@@ -16,6 +16,7 @@
 #   --cpu                train and translate on the CPU; --processes N: in so many processes
 #   --tensorboard        write DIR/baseline/tensorboard and DIR/rdrop/tensorboard
 #   --fp16, --bf16       the number format on GPUs (default: float32)
+#   --start-over         train both from the beginning: what is in DIR/baseline and DIR/rdrop goes to earlier.N there
 #   --help               this text
 #
 # Every other option goes to fairseq-train and wins over those of configs/quickstart.yaml: --arch, --max-epoch, --lr and so

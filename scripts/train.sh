@@ -21,6 +21,7 @@
 #   --master-port PORT       and a port that is free on it (scripts/slurm/train.sbatch does all this on Slurm)
 #   --fp16, --bf16         the number format on GPUs (default: the configuration's)
 #   --tensorboard          write RUN/tensorboard
+#   --start-over           train from the beginning: what is in RUN goes to RUN/earlier.N
 #   --dry-run              print what would run, and do nothing; the data need not be there yet
 #   --help                 this text
 #
@@ -30,6 +31,8 @@
 # An update has as many tokens as the configuration says, whatever the number of processes: update-freq follows from it.
 # The same command continues after an interruption, also with another number of GPUs or another --max-tokens, and does
 # nothing again that is done. A run folder belongs to one set of options; --max-update and --max-epoch may be raised.
+# On SIGTERM or SIGUSR1 the training saves after the update at hand, and ends. Where the last checkpoint is damaged, it goes
+# on from the newest one that can be read.
 #
 #   RUN/run.json           settings, command, versions, commit
 #   RUN/train.log          all output of the training, across interruptions

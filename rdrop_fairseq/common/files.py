@@ -87,6 +87,24 @@ def write_json(path: PathLike, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
+def check_can_grow(path: PathLike) -> None:
+    """Assert that more can be written to a file of a program that failed, perhaps because the disk is full.
+
+    Raises:
+        UserError: nothing can be written to it.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        try:
+            with open(path, "ab") as stream:
+                stream.write(b" " * _BLOCK)
+        finally:
+            os.truncate(path, size)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def sha256_of(path: PathLike) -> str:
     """The SHA-256 of a file in hexadecimal.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import check_can_grow
 from rdrop_fairseq.common.text import last_line
 
 # In front of a command line: has it end with this process.
@@ -49,13 +50,18 @@ def run_quietly(command: Sequence[str], log: Path, name: Optional[str] = None) -
         name: what messages call it; the first word unless given.
 
     Raises:
-        UserError: it failed; the message is its last line.
+        UserError: it failed; the message is its last line, or says that the log cannot be written.
     """
     words: List[str] = [*ENDING_WITH_PARENT, program_path(command[0]), *command[1:]]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as stream:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(log, "wb")  # noqa: SIM115, the program writes to it
+    except OSError as error:
+        raise UserError(f"cannot write {log}: {error.strerror}; free space or choose another folder") from error
+    with stream:
         status = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT).returncode
     if status != 0:
+        check_can_grow(log)  # on a full disk its last words are missing
         raise UserError(
             f"{name or command[0]} failed with status {status}: {last_line(log)}; the whole message is in {log}"
         )

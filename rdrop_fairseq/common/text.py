@@ -62,7 +62,11 @@ def count_lines(path: PathLike) -> int:
         return sum(1 for _ in stream)
 
 
-def last_line(path: PathLike) -> str:
-    """The last line of a program's output that is not blank, or words that say that there is none."""
+def last_line(path: PathLike, longest: int = 300) -> str:
+    """The last line of a program's output that is not blank, or words that say that there is none.
+
+    Of a longer one the beginning; fairseq prints its whole configuration in one line.
+    """
     lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+    line = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+    return line if len(line) <= longest else f"{line[:longest]} ..."

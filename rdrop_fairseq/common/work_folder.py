@@ -74,7 +74,7 @@ class WorkFolder:
 
     def _take_over(self, settings: Sequence[str], lasting: Sequence[str], late: str, late_stage: str) -> None:
         path = self.path / _SETTINGS
-        there = path.read_text(encoding="utf-8").splitlines() if path.exists() else None
+        there = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else None
         if there == settings:
             return
         if there is not None:

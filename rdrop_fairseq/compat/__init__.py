@@ -7,7 +7,7 @@ of fairseq's main branch, 3d262bb2. Each replacement says in its docstring which
 import os
 from typing import Callable, Tuple
 
-from rdrop_fairseq.compat import checkpoints, models, training
+from rdrop_fairseq.compat import checkpoints, models, preemption, training
 from rdrop_fairseq.compat.checkpoints import allow_safe_checkpoint_loading, load_checkpoint, save_checkpoint
 
 __all__ = [
@@ -42,6 +42,7 @@ IN_TRAINING: Tuple[Callable[[], None], ...] = (
     training.count_all_batches_of_an_update,  # a general defect: it changes the gradients, of any criterion
     training.report_dropped_sentences,  # a general defect: sentences are missing in silence
     training.let_nan_detector_finish,  # a general defect: the search for a NaN fails
+    preemption.save_when_told_to_end,  # a general lack: the updates since the last checkpoint are lost
 )
 
 

@@ -180,7 +180,7 @@ def check_space(folder: Path, needed: int, what: str, option: str = "--output-di
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"{what} needs {_megabytes(needed)} and {folder} has {_megabytes(free)} free; free space or choose "
+            f"{what} needs {readable_size(needed)} and {folder} has {readable_size(free)} free; free space or choose "
             f"another folder with {option}"
         )
 
@@ -254,5 +254,7 @@ def _cannot_write(path: Path) -> UserError:
     return UserError(f"cannot write {path}; free space or choose another folder")
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+def readable_size(size: float) -> str:
+    """A number of bytes for a person."""
+    unit, name = next((it for it in ((1e9, "GB"), (1e6, "MB")) if size >= it[0]), (1e3, "kB"))
+    return f"{size / unit:,.1f} {name}"

@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import sha256_of, write_json
@@ -93,6 +93,9 @@ def check_binarised_data(folder: Path, source_language: str, target_language: st
         if not _split_files(folder, split, source_language, target_language):
             there = " and ".join(_language_pairs(folder, split))
             holds = f"{split} is there for {there}" if there else f"there is no {split} split"
+            if (folder / f"{split}.{pair}.{source_language}").is_file():
+                holds = f"{split}.{pair}.{source_language} is text, of --dataset-impl raw"
+                remedy = f"run fairseq-preprocess without that flag, or {remedy}"
             raise UserError(f"no {split} data for {pair} in {folder}: {holds}; {remedy}")
 
 
@@ -112,13 +115,21 @@ def vocabulary_size(folder: Path, language: str) -> int:
     return count_lines(dictionary_path(folder, language)) + SPECIAL_SYMBOLS
 
 
-def sentences_in(folder: Path, split: str, source_language: str, target_language: str) -> int:
-    """How many sentences a split has; 0 where it is not there."""
+def sentence_lengths(folder: Path, split: str, source_language: str, target_language: str) -> Tuple[Any, Any]:
+    """The lengths of sources and targets in sub-words, with the symbol for the end: two arrays of shape (sentences,).
+
+    They are empty where the split is not there.
+    """
     # Not at the top: this takes seconds.
+    import numpy
     from fairseq.data.data_utils import load_indexed_dataset
 
     files = _split_files(folder, split, source_language, target_language)
-    return len(load_indexed_dataset(str(files[0].with_suffix("")))) if files else 0
+    if not files:
+        return numpy.zeros(0), numpy.zeros(0)
+    datasets = [load_indexed_dataset(str(file.with_suffix(""))) for file in files[::2]]
+    # Copies: a dataset that goes takes the memory of its own array along.
+    return numpy.array(datasets[0].sizes), numpy.array(datasets[1].sizes)
 
 
 def dictionary_digests(folder: Path, languages: Tuple[str, str]) -> Dict[str, str]:

@@ -14,7 +14,7 @@ _OWN_OPTIONS = ("--data", "--source-lang", "--target-lang", "--test-set", "--voc
 
 def is_earlier(folder: Path) -> bool:
     """Whether version 0.1 made this folder, and may have trained in it."""
-    return (folder / "data-bin").is_dir()
+    return (folder / "data-bin").is_dir() and (folder / "settings.txt").is_file()
 
 
 def check_settings(folder: Path, words: Sequence[str], trainings: Sequence[Training]) -> None:
@@ -34,7 +34,7 @@ def check_settings(folder: Path, words: Sequence[str], trainings: Sequence[Train
         f"baseline options {' '.join(words_of(configuration.sections['baseline']))}",
         f"R-Drop options {' '.join([*words_of(configuration.sections['rdrop']), *for_rdrop])}",
     }
-    lines = (folder / "settings.txt").read_text("utf-8").splitlines()
+    lines = (folder / "settings.txt").read_text("utf-8", errors="replace").splitlines()
     if not any(line.startswith("options ") for line in lines):
         return  # taking over was interrupted after this was checked
     there = {line for line in lines if line.split(" ")[0] in ("languages", "options", "baseline", "R-Drop")}

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
+from rdrop_fairseq.common.bleu import sacrebleu_tokeniser
 from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.data.preparation import Preparation
 from rdrop_fairseq.evaluation.score_report import ScoreReport
 from rdrop_fairseq.experiments.comparison import compare
 from rdrop_fairseq.experiments.configuration import Configuration, Setting
 from rdrop_fairseq.experiments.options import for_variant
+from rdrop_fairseq.experiments.prerequisites import check_checkpoints_to_average
 from rdrop_fairseq.experiments.training import Training, plan_training, train
 from rdrop_fairseq.experiments.translation import Translation
 
@@ -44,8 +46,12 @@ class Experiment:
         self._preparation, self._folders, self._command = preparation, folders, command
         self._program = Path(command[0]).name
 
-    def check(self) -> List[Training]:
+    def check(self, average: Optional[int] = None, is_evaluated: bool = True) -> List[Training]:
         """Assert, before the first expensive step, all that later ones need.
+
+        Args:
+            average: how many checkpoints to average, in place of what the configuration says.
+            is_evaluated: whether the trainings are followed by translations and scores.
 
         Returns:
             The trainings, whose data may be yet to be made.
@@ -55,7 +61,13 @@ class Experiment:
         """
         say(self._program, "checking the options of both trainings")
         self._preparation.check()
-        return [self.plan(variant, data_to_come=True) for variant in ORDER]
+        trainings = [self.plan(variant, data_to_come=True) for variant in ORDER]
+        if not is_evaluated:
+            return trainings
+        sacrebleu_tokeniser(trainings[0].record.target_language)  # that of Japanese, say, is a package of its own
+        for training in trainings:
+            check_checkpoints_to_average(training.values, average or training.record.average or 0)
+        return trainings
 
     def train(self, variant: str) -> None:
         """Train ``"baseline"`` or ``"rdrop"``; ends the process where a signal ended the training."""

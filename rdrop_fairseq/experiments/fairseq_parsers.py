@@ -104,6 +104,8 @@ _READ_LATER = {
     "adam_betas": (_is_pair_of_betas, "(0.9, 0.98), say"),
     "eval_bleu_args": (lambda text: isinstance(json.loads(text), dict), 'JSON such as {"beam": 5}'),
     "eval_bleu_detok_args": (lambda text: isinstance(json.loads(text), dict), 'JSON such as {"target_lang": "de"}'),
+    "max_tokens_valid": (lambda text: int(text) > 0, "a whole number above 0"),
+    "batch_size_valid": (lambda text: int(text) > 0, "a whole number above 0"),
     "model_overrides": (lambda text: isinstance(ast.literal_eval(text), dict), "{'dropout': 0.1}, say"),
 }
 

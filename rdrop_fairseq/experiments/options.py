@@ -81,7 +81,8 @@ _WITHOUT_INFLUENCE = {
     "max_update", "max_epoch", "stop_time_hours", "log_interval", "num_workers", "data_buffer_size", "save_interval",
     "save_interval_updates", "keep_interval_updates", "keep_last_epochs", "keep_best_checkpoints",
     "no_epoch_checkpoints", "validate_interval", "validate_interval_updates", "empty_cache_freq", "ddp_backend",
-    "bucket_cap_mb", "all_gather_list_size", "wandb_project", "fp16", "bf16",
+    "bucket_cap_mb", "all_gather_list_size", "wandb_project", "fp16", "bf16", "max_tokens_valid",
+    "skip_invalid_size_inputs_valid_test",
 }  # fmt: skip
 # Options of scripts/train.sh that the scripts for both trainings have not, and what to do in their place.
 _OF_ONE_TRAINING = dict.fromkeys(("--baseline", "--dry-run"), "this trains the baseline and R-Drop, leave it out")
@@ -100,7 +101,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     """How trainings are run; what a script does not offer has its default for :func:`.training.plan_training`."""
     parser.set_defaults(
         nnodes=1, node_rank=None, master_addr=None, master_port=None, data=None, run_dir=None, source_lang=None,
-        target_lang=None, dry_run=False, data_to_come=False, default_gpus=None,
+        target_lang=None, dry_run=False, data_to_come=False, default_gpus=None, place_option="--run-dir", texts={},
     )  # fmt: skip
     parser.add_argument("--max-tokens", type=positive_number, metavar="N", help="tokens of one batch of one process")
     parser.add_argument("--tokens-per-update", type=positive_number, metavar="N", help="tokens of one update")
@@ -110,6 +111,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fp16", action="store_true", help="half precision, on GPUs")
     parser.add_argument("--bf16", action="store_true", help="bfloat16, on GPUs")
     parser.add_argument("--tensorboard", action="store_true", help="write RUN/tensorboard")
+    parser.add_argument("--start-over", action="store_true", help="set a run that is there aside, and train anew")
 
 
 def add_node_options(parser: argparse.ArgumentParser) -> None:

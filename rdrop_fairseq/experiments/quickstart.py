@@ -11,6 +11,7 @@ from rdrop_fairseq.common.command_line import Parser, positive_number, say, some
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import sha256_of, write_text
 from rdrop_fairseq.common.work_folder import WorkFolder
+from rdrop_fairseq.data.parallel_text import find_splits
 from rdrop_fairseq.data.preparation import Preparation
 from rdrop_fairseq.data.recipes import text_recipe
 from rdrop_fairseq.evaluation.score_report import format_table, write_scores
@@ -67,6 +68,7 @@ def _run(
     lasting = ["../*/checkpoints/*.pt"]
     preparation = Preparation(recipe, folder.path / "data", _PROGRAM, place_option="--run-dir", lasting=lasting)
     folders = {variant: folder.path / variant for variant in ORDER}
+    options.texts = find_splits(data, *languages, options.test_set) if data else {}
     command_line, command = settings_of_words(others, "fairseq-train"), [SCRIPT, *words]
     experiment = Experiment(configuration, options, command_line, preparation, folders, command)
     trainings, is_earlier = experiment.check(), earlier_quickstart.is_earlier(folder.path)

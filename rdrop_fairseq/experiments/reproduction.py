@@ -41,6 +41,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--stop-stage", choices=STAGES, default=STAGES[-1], help="end after this stage")
     own, others = split_words(words, parser)
     options = parser.parse_args(own)
+    options.place_option = "--runs-dir"
     check_training_options(options)
     refuse_options_of_train(others, of_recipe=True)
     first, last = stage_range(STAGES, options.stage, options.stop_stage)
@@ -53,7 +54,7 @@ def main(words: Sequence[str]) -> int:
         find_configuration(recipe), options, settings_of_words(others, "fairseq-train"), preparation, folders,
         [script, *words],
     )  # fmt: skip
-    experiment.check()
+    experiment.check(options.average, is_evaluated=last == len(STAGES) - 1)
     for stage in STAGES[first : last + 1]:
         say(Path(script).name, f"stage {stage}")
         if stage == "prepare":

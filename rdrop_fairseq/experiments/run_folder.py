@@ -1,5 +1,6 @@
 """A run's folder: which settings it belongs to, what is done in it, and who works in it."""
 
+import itertools
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,12 +10,14 @@ from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output, write_json, write_text
 from rdrop_fairseq.common.records import read_record
 from rdrop_fairseq.experiments.configuration import VARIANTS
+from rdrop_fairseq.experiments.resuming import LAST
 
 Settings = Dict[str, Union[str, int, None]]
 """By flag, or in words: what was trained; a switch has None."""
 
 # More of these continues a run; all other settings are part of what a run is.
 LIMITS = ("max_update", "max_epoch", "stop_time_hours")
+_EARLIER = "earlier."
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,26 @@ class RunRecord:
 
 
 class RunFolder:
-    """The folder of one run (``RUN``): ``run.json``, ``train.log``, ``exit_status``, ``checkpoints/`` and so on."""
+    """The folder of one run (``RUN``): ``run.json``, ``train.log``, ``exit_status``, ``checkpoints/`` and so on.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: the folder.
+        option: the option of the program that chooses another one, for messages.
+    """
+
+    def __init__(self, path: Path, option: str = "--run-dir") -> None:
+        self.path, self._option = path, option
         self.record = path / "run.json"
         self.log = path / "train.log"
         self.commands = path / "command.txt"
         self.checkpoints = path / "checkpoints"
-        self.last_checkpoint = self.checkpoints / "checkpoint_last.pt"
+        self.last_checkpoint = self.checkpoints / LAST
         self.best_checkpoint = self.checkpoints / "checkpoint_best.pt"
         self._exit_status = path / "exit_status"
 
-    def read_record(self, remedy: str = "choose another run folder, or delete it") -> Optional[RunRecord]:
+    def read_record(
+        self, remedy: str = "choose another run folder, or set it aside with --start-over"
+    ) -> Optional[RunRecord]:
         """The contents of run.json, None where there is none.
 
         Raises:
@@ -90,20 +100,20 @@ class RunFolder:
         earlier = self.read_record()
         if earlier is None:
             # A lock, a file cut off by a kill and the logs of other nodes may be older than the record.
-            own = (".", "train.")
+            own = (".", "train.", _EARLIER)
             if self.path.is_dir() and any(not path.name.startswith(own) for path in self.path.iterdir()):
                 raise UserError(
-                    f"{self.path} has files that are not of scripts/train.sh; choose another folder with --run-dir"
+                    f"{self.path} has files that are not of scripts/train.sh; choose another folder with {self._option}"
                 )
             return
-        if not self._has_checkpoints():
+        if not self.has_checkpoints():
             return
         differences = _differences(earlier.settings, settings)
         if differences:
             more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
             raise UserError(
                 f"{self.path} holds a run with other settings: {differences[0]}{more}; "
-                "choose another folder with --run-dir, or delete it"
+                f"choose another folder with {self._option}, or set it aside with --start-over"
             )
 
     def is_complete(self, limits: Dict[str, float]) -> bool:
@@ -112,12 +122,39 @@ class RunFolder:
         Without its checkpoints, which somebody removed, it counts for nothing.
         """
         earlier = self.read_record()
-        if earlier is None or self.read_exit_status() != 0 or not self._has_checkpoints():
+        if earlier is None or self.read_exit_status() != 0 or not self.has_checkpoints():
             return False
         return all(_at_most(limits[name], earlier.limits.get(name, 0)) for name in LIMITS)
 
-    def _has_checkpoints(self) -> bool:
+    def has_checkpoints(self) -> bool:
         return any(self.checkpoints.glob("checkpoint*.pt"))
+
+    def set_aside(self, typed: str) -> Optional[Path]:
+        """Move a run out of the way of one that is to start over.
+
+        Args:
+            typed: the command that asks for it. A run that this command began stays, so that it can continue.
+
+        Returns:
+            The folder that has the earlier run now, RUN/earlier.1 or so; None where nothing was moved.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if not self.record.exists() or self._noted_commands()[:1] == [typed]:
+            return None
+        folder = next(path for number in itertools.count(1) if not (path := self.path / f"{_EARLIER}{number}").exists())
+        try:
+            folder.mkdir()
+            # The record goes last: after a kill in between, the folder is still known for that of a run.
+            for path in sorted(self.path.iterdir(), key=lambda path: path == self.record):
+                if not path.name.startswith((".", _EARLIER)):
+                    path.rename(folder / path.name)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.path}: {error.strerror}; choose another folder with {self._option}"
+            ) from error
+        return folder
 
     def read_exit_status(self) -> Optional[int]:
         """The exit status of the last training, None where there was none or it was killed before it had one."""
@@ -134,9 +171,14 @@ class RunFolder:
         if self._exit_status.exists():
             self._exit_status.unlink()
         self._write_record(record, configuration)
-        noted = self.commands.read_text(encoding="utf-8").splitlines() if self.commands.exists() else []
+        noted = self._noted_commands()
         lines = noted + [command for command in commands if command not in noted]
         write_text(self.commands, "\n".join(lines) + "\n")
+
+    def _noted_commands(self) -> List[str]:
+        if not self.commands.exists():
+            return []
+        return self.commands.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def update_evaluation(self, record: RunRecord, configuration: Path) -> None:
         """Note how a complete run is to be evaluated, which the configuration may have changed since."""

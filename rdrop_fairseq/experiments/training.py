@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Optional, Sequence
 
+from rdrop_fairseq.common.bleu import sacrebleu_tokeniser
 from rdrop_fairseq.common.command_line import say
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.files import check_can_grow
 from rdrop_fairseq.common.locks import locked_folder
 from rdrop_fairseq.common.versions import hardware, package_versions, plugin_state
 from rdrop_fairseq.data.binarised_data import check_binarised_data, check_path, fingerprint
@@ -18,7 +20,8 @@ from rdrop_fairseq.experiments.configuration import PACKAGE, REPOSITORY, Configu
 from rdrop_fairseq.experiments.fairseq_parsers import check_flags
 from rdrop_fairseq.experiments.options import combine, configured_precision, describe, words_of
 from rdrop_fairseq.experiments.placement import Placement, derive_update_freq, place
-from rdrop_fairseq.experiments.resuming import read_last_checkpoint
+from rdrop_fairseq.experiments.prerequisites import check_lengths, check_space_for_checkpoints, kept_checkpoints
+from rdrop_fairseq.experiments.resuming import newest_checkpoint
 from rdrop_fairseq.experiments.run_folder import LIMITS, RunFolder, RunRecord
 from rdrop_fairseq.experiments.training_process import TrainingProcess, full_environment
 
@@ -31,6 +34,9 @@ class Training:
     folder: RunFolder
     placement: Placement
     record: RunRecord
+    values: argparse.Namespace
+    """All flags of fairseq-train, defaults included."""
+    options: argparse.Namespace
 
     @property
     def shell_command(self) -> str:
@@ -85,9 +91,9 @@ def plan_training(
     if options.run_dir is None:
         changed = (source, target) != (configuration.source_language, configuration.target_language)
         name = f"{configuration.name}-{source}-{target}" if changed else configuration.name
-        folder = RunFolder(REPOSITORY / "runs" / f"{name}-{variant}")
+        folder = RunFolder(REPOSITORY / "runs" / f"{name}-{variant}", options.place_option)
     else:
-        folder = RunFolder(options.run_dir.resolve())
+        folder = RunFolder(options.run_dir.resolve(), options.place_option)
     # Evaluation gives fairseq-generate the path of a checkpoint in it.
     check_path(folder.path)
     command = ["fairseq-train", str(data), "--user-dir", str(PACKAGE), "--source-lang", source, "--target-lang", target]
@@ -124,7 +130,7 @@ def plan_training(
             **describe(flags, destinations),
         },
     )
-    return Training(configuration, folder, placement, record)
+    return Training(configuration, folder, placement, record, values, options)
 
 
 def train(training: Training, typed: str, program: str) -> int:
@@ -145,14 +151,18 @@ def train(training: Training, typed: str, program: str) -> int:
     # Of several nodes, which may share a file system, one alone writes to the folder.
     is_first = training.placement.node_rank == 0
     environment = full_environment(record.environment)
-    lock = locked_folder(folder.path, program, "choose another folder with --run-dir")
+    lock = locked_folder(folder.path, program, f"choose another folder with {training.options.place_option}")
     with lock if is_first else contextlib.nullcontext():
+        earlier = folder.set_aside(typed) if training.options.start_over and is_first else None
+        if earlier is not None:
+            say(program, f"{folder.path}: what was there is in {earlier} now")
         folder.check_settings(record.settings)
         if folder.is_complete(record.limits) or _reached_its_limit(training, program):
             say(program, f"{folder.path}: done before; more updates with --max-update or --max-epoch")
             if is_first:
                 folder.update_evaluation(record, configuration)
             return 0
+        check_prerequisites(training, program)
         log = folder.log if is_first else folder.path / f"train.node{training.placement.node_rank}.log"
         if is_first:
             folder.begin(record, configuration, [typed, training.shell_command])
@@ -165,6 +175,7 @@ def train(training: Training, typed: str, program: str) -> int:
     if status > 128:
         say(program, f"ended by signal {status - 128}; the same command continues from the last checkpoint")
     elif status != 0:
+        check_can_grow(log)  # on a full disk its last words are missing
         raise UserError(f"training failed with status {status}: {process.last_message()}; the whole log is {log}")
     else:
         say(program, f"done: {folder.checkpoints}")
@@ -176,7 +187,7 @@ def _reached_its_limit(training: Training, program: str) -> bool:
 
     fairseq-train does another update with a checkpoint that has had all of them.
     """
-    last = read_last_checkpoint(training.folder.last_checkpoint)
+    last = newest_checkpoint(training.folder.checkpoints, lambda message: say(program, message))
     if last is None:
         return False
     record = training.record
@@ -187,9 +198,34 @@ def _reached_its_limit(training: Training, program: str) -> bool:
             training.folder.write_exit_status(0)
         return True
     if is_first:
+        last.put_last()
         place = last.continue_with(record.processes, record.max_tokens)
         say(program, f"resuming after update {last.updates}" + (f", {place}" if place else ""))
     return False
+
+
+def check_prerequisites(training: Training, program: str) -> None:
+    """Assert what the training, and the evaluation after it, need; nothing was begun yet."""
+    record, values = training.record, training.values
+    note = check_lengths(
+        Path(record.data), record.languages, values, record.max_tokens, training.options.texts,
+        with_test=not training.folder.has_checkpoints(),
+    )  # fmt: skip
+    if note:
+        say(program, note)
+    try:
+        sacrebleu_tokeniser(record.target_language)
+    except UserError as error:
+        say(program, f"warning: {error}, before evaluation")
+    kept = kept_checkpoints(values)
+    if record.average is not None and kept < record.average:
+        say(
+            program,
+            f"warning: {kept} checkpoints will be kept, and the configuration averages {record.average}; keep more "
+            "(--save-interval-updates, --keep-interval-updates), or give --average to scripts/evaluate.sh",
+        )
+    if training.placement.node_rank == 0:
+        check_space_for_checkpoints(values, record, training.folder.checkpoints, training.options.place_option)
 
 
 def default_data(configuration: Configuration, source: str, target: str) -> Path:

@@ -16,8 +16,11 @@ SECONDS_BETWEEN_LINES = 5.0
 # fairseq-train prints its configuration once, as a Python dictionary.
 _LIMITS = re.compile(r"'max_epoch': (\d+), 'max_update': (\d+)")
 
-# torchrun gives its processes 30 seconds to end before it kills them.
-SECONDS_TO_END = 40.0
+# After a signal the training finishes its update and saves (see rdrop_fairseq.compat.preemption). Slurm sends one two
+# minutes before the end (scripts/slurm/train.sbatch). torchrun kills its processes somewhat earlier, so that it ends
+# by itself; older versions of torch do so after 30 seconds, whatever they are told.
+SECONDS_TO_END = 110.0
+_SECONDS_OF_TORCHRUN = 100
 _SECONDS_BETWEEN_LOOKS = 0.2
 # torchrun's own report of a failure begins so; everything before it is of the training.
 _TORCHRUN_REPORT = re.compile(r"^.*torch[./]distributed[./]elastic.*(?:closing signal|fail)", re.MULTILINE)
@@ -52,12 +55,12 @@ class TrainingProcess:
     def follow(self, name: str) -> int:
         """Show the progress until the training has ended, whether or not somebody reads it.
 
-        A signal to end (SIGTERM, SIGINT, SIGHUP) is passed on to it.
+        A signal to end (SIGTERM, SIGUSR1, SIGINT, SIGHUP) is passed on to it as SIGTERM.
 
         Returns:
             The exit status as a shell gives it: 128 plus the number of the signal that ended it.
         """
-        signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
         previous = {number: signal.signal(number, self._request_end) for number in signals}
         progress = Progress(name)
         try:
@@ -127,9 +130,7 @@ def full_environment(changes: Dict[str, str]) -> Dict[str, str]:
     """
     folders = {str(Path(program_path(program)).parent): None for program in ("torchrun", "fairseq-train")}
     path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
-    # Threads of OpenMP that wait sleep rather than spin. On free cores this costs nothing that can be measured; on
-    # cores with other work it makes an update of a small model twice to fourteen times as fast.
-    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PATH": path, **changes}
+    return {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(_SECONDS_OF_TORCHRUN), **os.environ, "PATH": path, **changes}
 
 
 class Progress:

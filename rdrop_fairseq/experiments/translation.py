@@ -1,7 +1,9 @@
 """The translation of a run's test set: by which checkpoint, of which text, and whether it is there already."""
 
+import argparse
 import contextlib
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -20,7 +22,7 @@ from rdrop_fairseq.data.binarised_data import (
     dictionary_digests,
     dictionary_path,
     read_preparation,
-    sentences_in,
+    sentence_lengths,
 )
 from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import read_generate_output, read_translations
@@ -28,7 +30,8 @@ from rdrop_fairseq.evaluation.text_checks import SUBWORD_MARKS
 from rdrop_fairseq.experiments.configuration import PACKAGE
 from rdrop_fairseq.experiments.fairseq_parsers import check_flags
 from rdrop_fairseq.experiments.options import joins_subwords, settings_of_words, task_words
-from rdrop_fairseq.experiments.resuming import LastCheckpoint
+from rdrop_fairseq.experiments.prerequisites import longest_beyond, position_limits
+from rdrop_fairseq.experiments.resuming import Checkpoint
 from rdrop_fairseq.experiments.run_folder import RunFolder
 
 SENTENCES_PER_BATCH = 64
@@ -93,6 +96,7 @@ class Translation:
         self._average = self.folder / "average.pt"
         self._partial_average = self.folder / "average.partial.pt"
         self._origin = self.folder / "translations.json"
+        self._overrides: List[str] = []
 
     def _last(self, folder: Path, count: int) -> List[Path]:
         """The checkpoints to average."""
@@ -113,7 +117,7 @@ class Translation:
             if json.loads(self._origin.read_text(encoding="utf-8")) != self._origin_of_translations():
                 return False
             read_generate_output(self.translations, len(read_lines(self.reference)))
-        except (OSError, ValueError):  # of which UserError is one
+        except (OSError, ValueError, RecursionError):  # a UserError is a ValueError
             return False
         return True
 
@@ -127,10 +131,13 @@ class Translation:
         """
         for path in (self.data, self.folder if self.averages else self.checkpoints[0]):
             check_path(path)
-        check_flags(settings_of_words(self._told(), "fairseq-generate"), "fairseq-generate", self.data)
+        told = settings_of_words(self._told(), "fairseq-generate")
+        values, _ = check_flags(told, "fairseq-generate", self.data)
         self._check_test_set()
         with self._explaining_removal():
-            self._check_vocabulary()
+            checkpoint = Checkpoint(self.checkpoints[-1], load_checkpoint(self.checkpoints[-1]))
+            self._check_vocabulary(checkpoint)
+        self._check_lengths(checkpoint, values)
         if self.preparation is None and not joins_subwords(self.generation):
             self._check_whole_words()
 
@@ -139,7 +146,7 @@ class Translation:
         for language in self.languages:
             if not dictionary_path(self.data, language).is_file():
                 raise UserError(f"{self.data} has no dict.{language}.txt; give --data a folder of fairseq-preprocess")
-        sentences = sentences_in(self.data, "test", *self.languages)
+        sentences = len(sentence_lengths(self.data, "test", *self.languages)[0])
         if sentences == 0:
             raise UserError(
                 f"no test data for {'-'.join(self.languages)} in {self.data}; give another folder with --data"
@@ -150,12 +157,39 @@ class Translation:
                 "give its text with --reference"
             )
 
-    def _check_vocabulary(self) -> None:
+    def _check_lengths(self, checkpoint: Checkpoint, values: argparse.Namespace) -> None:
+        """Refuse sentences that the model does not take, and have it take those that it is told to take.
+
+        A model that computes its positions can take longer sentences than it was trained for; one that has learnt a
+        table of them cannot.
+        """
+        limits, of_model = position_limits(values), checkpoint.positions
+        if checkpoint.has_table_of_positions:
+            # Sources that are truncated have the length that the model was trained with.
+            source = limits[0] if math.isinf(limits[0]) else min(limits[0], of_model[0])
+            limits = (source, min(limits[1], of_model[1]))
+        lengths = sentence_lengths(self.data, "test", *self.languages)
+        found = longest_beyond(lengths, limits)
+        if found:
+            remedies = [] if checkpoint.has_table_of_positions else [f"give {found.flag} {found.length}"]
+            remedies += ["give --truncate-source"] if found.side == 0 else []
+            text = self.reference if found.side else f"the source in {self.data}"
+            raise UserError(
+                f"line {found.line} of {text} has {found.length} sub-words and the model takes {found.limit}; "
+                f"{', or '.join(remedies) or 'give --data a test set without it'}"
+            )
+        # fairseq-generate takes the lower one of the model's limit and that of its own flags.
+        if longest_beyond(lengths, of_model) and not checkpoint.has_table_of_positions:
+            names = ("max_source_positions", "max_target_positions")
+            raised = {name: int(limit) for name, limit in zip(names, limits) if math.isfinite(limit)}
+            self._overrides = ["--model-overrides", str(raised)]
+
+    def _check_vocabulary(self, checkpoint: Checkpoint) -> None:
         """By the number of symbols, and where the training noted the dictionaries by their contents."""
-        path = self.checkpoints[-1]
-        LastCheckpoint(path, load_checkpoint(path)).check_vocabulary(self.data, *self.languages)
+        path = checkpoint.path
+        checkpoint.check_vocabulary(self.data, *self.languages)
         # A checkpoint that was given may be of another run.
-        record = RunFolder(path.resolve().parent.parent).read_record()
+        record = RunFolder(path.resolve().parent.parent).read_record("copy the checkpoint out of that folder")
         trained_with = record.settings if record else {}
         for name, digest in dictionary_digests(self.data, self.languages).items():
             if trained_with.get(name, digest) != digest:
@@ -228,7 +262,7 @@ class Translation:
             command.append("--cpu")
         elif self.record.precision != "fp32":
             command.append(f"--{self.record.precision}")
-        return command + self._told()
+        return command + self._overrides + self._told()
 
     def _told(self) -> List[str]:
         """How the model reads text, as in its training, and the flags that were given; the last of equal ones wins."""

@@ -13,6 +13,7 @@ import fairseq_tools
 import pytest
 
 from rdrop_fairseq.experiments.__main__ import train_parser
+from rdrop_fairseq.experiments.resuming import newest_checkpoint
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TRAIN = SCRIPTS / "train.sh"
@@ -39,6 +40,11 @@ def updates(folder) -> list:
     return [(int(entry["num_updates"]), entry["epoch"], entry["wpb"], entry["bsz"]) for entry in entries]
 
 
+def updates_of_checkpoint(folder) -> int:
+    """How many updates the checkpoint has had with which a run continues."""
+    return newest_checkpoint(folder / "checkpoints", pytest.fail).updates
+
+
 def contents(folder) -> dict:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -51,7 +57,7 @@ def trainings_in(folder) -> list:
 
 
 def wait_until(condition) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
         time.sleep(0.05)
@@ -149,13 +155,22 @@ def test_a_run_with_other_settings_is_left_alone(finished, data_bin, tmp_path):
     assert "has files that are not of scripts/train.sh" in last_error(*arguments, "--run-dir", tmp_path / "other")
 
 
-def test_a_checkpoint_that_does_not_fit(finished, tmp_path):
+def test_a_last_checkpoint_that_was_cut_off(finished, tmp_path):
     folder, _, arguments = finished
     run = shutil.copytree(folder, tmp_path / "run")
-    last = run / "checkpoints" / "checkpoint_last.pt"
+    last, best = (run / "checkpoints" / f"checkpoint_{name}.pt" for name in ("last", "best"))
     last.write_bytes(last.read_bytes()[:5000])
-    message = last_error(*arguments, "--run-dir", run, "--max-update", "14")
-    assert f"checkpoint {last} is incomplete or damaged" in message
+    result = train(*arguments, "--run-dir", run, "--max-update", "13")
+    assert f"warning: {last} is damaged; training on from checkpoint_best.pt, after update 12" in result.stderr
+    assert [number for number, *_ in updates(run)] == list(range(1, 14))
+    for path in (last, best):
+        path.write_bytes(path.read_bytes()[:5000])
+    again = [*arguments, "--run-dir", run, "--max-update", "14"]
+    message = last_error(*again)
+    assert message.startswith(f"checkpoint {last} is incomplete or damaged") and "--start-over" in message
+    result = train(*again, "--max-update", "2", "--start-over")
+    assert f"{run}: what was there is in {run}/earlier.1 now" in result.stderr
+    assert [number for number, *_ in updates(run)] == [1, 2] and len(updates(run / "earlier.1")) == 13
 
 
 def test_killed_and_continued_with_another_number_of_processes(finished, data_bin, tmp_path):
@@ -169,6 +184,8 @@ def test_killed_and_continued_with_another_number_of_processes(finished, data_bi
     wait_for_updates(process, folder)
     process.kill()
     process.wait()
+    with open(folder / ".lock") as lock:  # nobody has inherited it
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     wait_until(lambda: not trainings_in(folder))
     assert not (folder / "exit_status").exists()
     done = max(number for number, *_ in updates(folder))
@@ -195,6 +212,7 @@ def test_ended_by_a_signal(data_bin, tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
     assert "ended by signal 15; the same command continues" in fairseq_tools.last_line(errors)
     assert (folder / "exit_status").read_text() == "143\n" and trainings_in(folder) == []
+    assert updates_of_checkpoint(folder) == updates(folder)[-1][0]
 
 
 def test_a_reader_that_goes_away(data_bin, tmp_path):
@@ -267,9 +285,7 @@ def slurm(tmp_path):
 def test_slurm_out_of_time_and_again(data_bin, tmp_path, slurm):
     folder = tmp_path / "run"
     job = shutil.copy(SCRIPTS / "slurm" / "train.sbatch", tmp_path / "slurm_script")  # Slurm runs a copy
-    words = [
-        str(word) for word in (job, *TINY, "--data", data_bin, "--run-dir", folder, "--save-interval-updates", "1")
-    ]
+    words = [str(word) for word in (job, *TINY, "--data", data_bin, "--run-dir", folder)]
     process = subprocess.Popen([*words, "--max-update", "100000"], env=slurm, stderr=subprocess.PIPE, text=True)
     wait_for_updates(process, folder)
     process.send_signal(signal.SIGUSR1)
@@ -277,10 +293,11 @@ def test_slurm_out_of_time_and_again(data_bin, tmp_path, slurm):
     assert process.returncode == 0 and "back into the queue" in errors
     assert Path(slurm["REQUEUED"]).read_text().split() == [slurm["SLURM_JOB_ID"]]
     assert trainings_in(folder) == [] and (folder / "exit_status").read_text() == "143\n"
-    done = max(number for number, *_ in updates(folder))
+    done = updates(folder)[-1][0]
 
     result = fairseq_tools.run(*words, "--max-update", done + 2, env=slurm)
-    assert result.stderr.count("2 nodes with 1 CPU process each") == 2 and "resuming after update" in result.stderr
+    assert result.stderr.count("2 nodes with 1 CPU process each") == 2
+    assert f"resuming after update {done}" in result.stderr  # nothing is lost
     assert (folder / "exit_status").read_text() == "0\n" and json.loads((folder / "run.json").read_text())[
         "processes"
     ] == 2

@@ -28,6 +28,27 @@ def test_output_goes_to_the_log_and_a_failure_is_its_last_line(tmp_path):
         run_quietly(["sh", "-c", "exit 1"], log)
 
 
+def test_a_failure_on_a_full_disk_says_so(tmp_path):
+    """Its last words are missing, or were cut off. A limit on the size of files stands for the disk."""
+    code = (
+        "import resource, sys; from pathlib import Path; from rdrop_fairseq.common.processes import run_quietly; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+        "run_quietly([sys.executable, '-c', 'print(5000 * chr(97), flush=True)'], Path(sys.argv[1]))"
+    )
+    log, root = tmp_path / "log", Path(__file__).resolve().parents[3]
+    result = subprocess.run([sys.executable, "-c", code, log], cwd=root, capture_output=True, text=True)
+    assert result.stderr == f"cannot write {log}: File too large; free space or choose another folder\n"
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write .*file/log: File exists; free space or choose another"):
+        run_quietly(["true"], tmp_path / "file" / "log")
+
+
+def test_a_long_last_line_is_shortened(tmp_path):
+    with pytest.raises(UserError) as error:
+        run_quietly(["sh", "-c", "echo Namespace $(seq 5000); exit 1"], tmp_path / "log")
+    assert "Namespace 1 2 3" in str(error.value) and len(str(error.value)) < 500 + len(str(tmp_path))
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a process with its parent")
 def test_a_program_ends_with_the_one_that_is_killed(tmp_path):
     """Otherwise it would write on, beside the one that is started in its place."""

@@ -57,6 +57,9 @@ def test_other_settings_are_refused_once_something_lasting_is_there(tmp_path):
     assert "was made with other settings (languages en-" in str(error.value)
     assert str(error.value).endswith("choose another folder with --output-dir, or delete it")
     assert (folder.path / "settings.txt").read_text() == before
+    (folder.path / "settings.txt").write_bytes(b"\xff\n")
+    with pytest.raises(UserError, match="was made with other settings"), folder.opened(SETTINGS, LASTING):
+        pass
 
 
 def test_late_settings_may_change_until_their_stage(tmp_path):

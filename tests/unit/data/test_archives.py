@@ -205,6 +205,9 @@ def test_little_space_is_told_in_megabytes(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     with pytest.raises(UserError, match="it needs 2.0 MB and .* has 1.0 MB free"):
         archives.check_space(tmp_path, 2 * 10**6, "it")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 0))
+    with pytest.raises(UserError, match="it needs 20.0 kB and .* has 0.0 kB free"):
+        archives.check_space(tmp_path, 20_000, "it")
 
 
 def test_sums_in_capital_letters(server, tmp_path):

@@ -9,6 +9,7 @@ import fairseq_tools
 import pytest
 
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.compat import load_checkpoint, save_checkpoint
 from rdrop_fairseq.experiments.__main__ import evaluate_command, train_command
 from rdrop_fairseq.experiments.translation import Translation
 
@@ -44,6 +45,11 @@ def score(run, parallel_text, *words):
 def contents(run) -> dict:
     files = (run / "evaluation").rglob("*")
     return {path.name: path.read_bytes() for path in files if path.name != ".lock" and ".partial" not in path.name}
+
+
+def edit_settings(run, settings) -> None:
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "settings": settings}))
 
 
 def assert_refused(run, parallel_text, words, message) -> None:
@@ -115,9 +121,7 @@ def test_checkpoints_and_text_that_do_not_fit(run, data_bin, parallel_text, tmp_
 def test_text_that_would_stay_split(run, data_bin, parallel_text, tmp_path):
     """Without preparation.json nothing tells fairseq-generate how to join the sub-words."""
     data = Path(shutil.copytree(data_bin, tmp_path / "data"))
-    record = json.loads((run / "run.json").read_text())
-    record["settings"] = {}
-    (run / "run.json").write_text(json.dumps(record))
+    edit_settings(run, {})
     for language in ("en", "de"):
         path = data / f"dict.{language}.txt"
         path.write_text(path.read_text().replace("word", "\u2581word"), encoding="utf-8")
@@ -126,6 +130,37 @@ def test_text_that_would_stay_split(run, data_bin, parallel_text, tmp_path):
     assert (
         "\u2581" not in (run / "evaluation" / "translations.txt").read_text(encoding="utf-8").split("\nD-0\t")[1][:40]
     )
+
+
+def test_sentences_longer_than_the_model_was_trained_for(run, parallel_text):
+    """A model that computes its positions takes them if it is told to."""
+    lengths = [len(line.split()) + 1 for line in (parallel_text / "test.en").read_text().splitlines()]
+    edit_settings(run, {"--max-source-positions": "5"})
+    for path in (run / "checkpoints").glob("*.pt"):
+        state = load_checkpoint(path)
+        model = state["cfg"]["model"]
+        (model if isinstance(model, dict) else vars(model))["max_source_positions"] = 5
+        save_checkpoint(state, path)
+    line, length = lengths.index(max(lengths)) + 1, max(lengths)
+    message = (
+        f"line {line} of the source in {json.loads((run / 'run.json').read_text())['data']} has {length} sub-words "
+    )
+    message += f"and the model takes 5; give --max-source-positions {length}, or give --truncate-source"
+    assert_refused(run, parallel_text, [], message)
+    score(run, parallel_text, "--max-source-positions", length)
+    assert "--model-overrides" in (run / "evaluation" / "command.txt").read_text()
+
+
+def test_text_is_read_as_in_training(run, parallel_text):
+    flags = {
+        "--max-source-positions": "7000", "--max-target-positions": "7000", "--truncate-source": None,
+        "--left-pad-source": "False", "--dataset-impl": "mmap", "--dropout": "0.2",
+    }  # fmt: skip
+    edit_settings(run, flags)
+    command = " ".join(Translation(run, average=1, reference=parallel_text / "test.de", cpu=True).generation_command())
+    assert "--dropout" not in command
+    for flag, value in list(flags.items())[:-1]:
+        assert f" {flag}{f' {value}' if value else ''} " in command
 
 
 def test_results_stay_until_new_ones_are_complete(run, parallel_text, monkeypatch):
@@ -193,6 +228,9 @@ def test_damaged_translations_are_made_again(run, parallel_text, capsys):
     score(run, parallel_text)
     assert "translating the test set" in capsys.readouterr().err
     assert len(translations.read_bytes().splitlines()) == len(whole.splitlines())
+    for content in (b"[" * 100_000, b"\xff", b"null"):
+        (run / "evaluation" / "translations.json").write_bytes(content)
+        assert not Translation(run, average=2, reference=parallel_text / "test.de", cpu=True).has_translations()
 
 
 def test_translations_of_a_comparison_that_are_replaced(run, parallel_text, tmp_path, monkeypatch, capsys):

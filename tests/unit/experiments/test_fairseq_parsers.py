@@ -102,6 +102,7 @@ def settings(*words) -> list:
         ("--adam-betas", "(0.9,)", "x.yaml:2: fairseq cannot read --adam-betas (0.9,)"),
         ("--eval-bleu-args", "{beam: 5}", "x.yaml:2: fairseq cannot read --eval-bleu-args {beam: 5}; give JSON"),
         ("--save-directory", "x", "x.yaml:2: --save-directory is no flag of fairseq-train; leave it out"),
+        ("--max-tokens-valid", "many", "x.yaml:2: fairseq cannot read --max-tokens-valid many; give a whole number"),
         ("--eval-bleu", "yes", "x.yaml:2: --eval-bleu is a switch; leave yes out"),
         ("--optimizer", "adm", "x.yaml:2: --optimizer adm does not exist; did you mean adam?"),
         ("--arch", "transfromer", "x.yaml:2: --arch transfromer does not exist; did you mean transformer?"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.experiments.resuming import read_last_checkpoint
+from rdrop_fairseq.experiments.resuming import newest_checkpoint
 
 
 @pytest.fixture
@@ -18,6 +18,11 @@ def checkpoint(tmp_path):
     }
     torch.save(state, tmp_path / "checkpoint_last.pt")
     return tmp_path / "checkpoint_last.pt"
+
+
+def read_last_checkpoint(path):
+    """Where nothing is wrong with it, so that nothing is said."""
+    return newest_checkpoint(path.parent, pytest.fail)
 
 
 def place(checkpoint) -> tuple:
@@ -68,7 +73,61 @@ def test_another_vocabulary_is_refused(checkpoint, tmp_path):
     )
 
 
-def test_a_damaged_checkpoint_is_refused(checkpoint):
+def save_after(checkpoint, name: str, updates: int) -> None:
+    """Another checkpoint beside it."""
+    state = torch.load(checkpoint)
+    torch.save({**state, "optimizer_history": [{"num_updates": updates}]}, checkpoint.parent / name)
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "gone", "model: None", "model: list", "history"])
+def test_the_newest_one_takes_the_place_of_a_damaged_last_one(checkpoint, damage):
+    names = ("checkpoint_1_2.pt", "checkpoint_best.pt", "checkpoint1.pt", "checkpoint.best_loss_2.5.pt")
+    for updates, name in zip((2, 1, 1, 1), names):
+        save_after(checkpoint, name, updates)
+    save_after(checkpoint, "checkpoint_average.pt", 9)  # not of fairseq-train
+    content = checkpoint.read_bytes()
+    if damage == "gone":
+        checkpoint.unlink()
+    elif damage in ("half", "empty"):
+        checkpoint.write_bytes(content[: len(content) // 2] if damage == "half" else b"")
+    else:
+        changes = {
+            "model: None": {"model": None},
+            "model: list": {"model": {"encoder.embed_tokens.weight": [1]}},
+            "history": {"optimizer_history": [3]},
+        }[damage]
+        torch.save({**torch.load(checkpoint), **changes}, checkpoint)
+    said = []
+    found = newest_checkpoint(checkpoint.parent, said.append)
+    assert found.updates == 2 and found.path.name == "checkpoint_1_2.pt"
+    state = "gone" if damage == "gone" else "damaged"
+    assert said == [f"warning: {checkpoint} is {state}; training on from checkpoint_1_2.pt, after update 2"]
+    found.put_last()
+    assert read_last_checkpoint(checkpoint).updates == 2
+    assert checkpoint.read_bytes() == (checkpoint.parent / "checkpoint_1_2.pt").read_bytes()
+
+
+def test_checkpoints_none_of_which_can_be_read(checkpoint):
+    """Nobody starts at update 1 without having said so."""
     checkpoint.write_bytes(checkpoint.read_bytes()[:300])
-    with pytest.raises(UserError, match="is incomplete or damaged"):
-        read_last_checkpoint(checkpoint)
+    (checkpoint.parent / "checkpoint1.pt").touch()
+    with pytest.raises(UserError) as error:
+        newest_checkpoint(checkpoint.parent, pytest.fail)
+    assert str(error.value).startswith(f"checkpoint {checkpoint} is incomplete or damaged")
+    assert str(error.value).endswith(
+        "nor can 1 more; train from the beginning with --start-over, which sets them aside"
+    )
+
+
+@pytest.mark.parametrize(
+    "part, value, name",
+    [
+        ("cfg", None, "cfg.distributed_training is None"),
+        ("cfg", {"distributed_training": [], "dataset": {}}, "cfg.distributed_training is \\[\\]"),
+        ("extra_state", {"train_iterator": {"iterations_in_epoch": "abc"}}, "iterations_in_epoch is 'abc'"),
+    ],
+)
+def test_entries_of_other_types_are_named(checkpoint, part, value, name):
+    torch.save({**torch.load(checkpoint), part: value}, checkpoint)
+    with pytest.raises(UserError, match=f"checkpoint_last.pt is not what fairseq-train writes .*{name}"):
+        read_last_checkpoint(checkpoint).continue_with(1, 50)

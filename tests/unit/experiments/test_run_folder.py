@@ -90,3 +90,27 @@ def test_complete_with_its_checkpoints_only(tmp_path):
     assert folder.is_complete(limits) and not folder.is_complete({**limits, "max_update": 13})
     folder.last_checkpoint.unlink()
     assert not folder.is_complete(limits)
+
+
+def test_set_aside(tmp_path):
+    """Whatever its record says; what is not a run stays."""
+    folder = RunFolder(tmp_path)
+    (tmp_path / "thesis.tex").touch()
+    assert folder.set_aside("train") is None and (tmp_path / "thesis.tex").exists()
+    (tmp_path / "thesis.tex").unlink()
+    for content in (json.dumps(asdict(RECORD)), "[" * 100_000):
+        folder.checkpoints.mkdir()
+        folder.record.write_text(content)
+        (tmp_path / ".lock").touch()
+        earlier = folder.set_aside("train")
+        assert {path.name for path in earlier.iterdir()} == {"run.json", "checkpoints"}
+        assert (earlier / "run.json").read_text() == content
+        assert {path.name for path in tmp_path.iterdir() if "earlier" not in path.name} == {".lock"}
+        folder.check_settings(RECORD.settings)  # it is free for a run
+    assert earlier.name == "earlier.2"
+    configuration = tmp_path / ".configuration.yaml"
+    configuration.touch()
+    folder.begin(RECORD, configuration, ["train --start-over", "fairseq-train"])
+    # The command that began it continues it, as when a job is put back into the queue.
+    assert folder.set_aside("train --start-over") is None
+    assert folder.set_aside("train --start-over --lr 1").name == "earlier.3"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -33,6 +34,27 @@ def run(command, *arguments, fails: bool = False, **options) -> subprocess.Compl
     return result
 
 
+def write_parallel_text(folder: Path, train: int = 80) -> None:
+    """Train (of so many sentences), valid and test text in a toy language pair, whose target reverses each source."""
+    generator = random.Random(7)
+    words = [f"word{number}" for number in range(30)]
+    for split, size in (("train", train), ("valid", 20), ("test", 15)):
+        source = [" ".join(generator.choices(words, k=generator.randint(2, 9))) for _ in range(size)]
+        target = [" ".join(reversed(line.split())) for line in source]
+        (folder / f"{split}.en").write_text("\n".join(source) + "\n", encoding="utf-8")
+        (folder / f"{split}.de").write_text("\n".join(target) + "\n", encoding="utf-8")
+
+
+def binarise(text: Path, folder: Path) -> Path:
+    """Have fairseq-preprocess binarise a folder of text with a joined dictionary."""
+    run(
+        "fairseq-preprocess", "--source-lang", "en", "--target-lang", "de", "--joined-dictionary",
+        "--trainpref", text / "train", "--validpref", text / "valid", "--testpref", text / "test",
+        "--destdir", folder, "--workers", "1",
+    )  # fmt: skip
+    return folder
+
+
 def last_line(text: str) -> str:
     """The last line of an output that is not blank."""
     return [line for line in text.splitlines() if line.strip()][-1]
@@ -46,13 +68,13 @@ def logged(output: str, tag: str) -> list:
     return [{key: value for key, value in json.loads(entry).items() if not timing.fullmatch(key)} for entry in entries]
 
 
-def training_config(data_bin, *arguments):
+def training_config(data_bin, *arguments, languages=("--source-lang", "en", "--target-lang", "de")):
     """The configuration that fairseq-train makes of these arguments, with the plugin loaded by --user-dir."""
     from fairseq import options
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
     words = [
-        str(data_bin), "--user-dir", str(PLUGIN), "--source-lang", "en", "--target-lang", "de",
+        str(data_bin), "--user-dir", str(PLUGIN), *languages,
         "--optimizer", "adam", "--lr", "0.001", "--max-tokens", "200", "--cpu", "--num-workers", "0",
     ]  # fmt: skip
     words += [str(argument) for argument in arguments]

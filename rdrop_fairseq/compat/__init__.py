@@ -7,7 +7,7 @@ of fairseq's main branch, 3d262bb2. Each replacement says in its docstring which
 import os
 from typing import Callable, Tuple
 
-from rdrop_fairseq.compat import checkpoints, models, preemption, training
+from rdrop_fairseq.compat import checkpoints, data, models, preemption, resuming, training, validation
 from rdrop_fairseq.compat.checkpoints import allow_safe_checkpoint_loading, load_checkpoint, save_checkpoint
 
 __all__ = [
@@ -34,7 +34,7 @@ AT_REGISTRATION: Tuple[Callable[[], None], ...] = (
 
 # For trainings with R-Drop, and for generation with its task.
 IN_TRAINING: Tuple[Callable[[], None], ...] = (
-    models.let_lstm_encoder_take_unsorted_batches,  # R-Drop cannot train such a model without it
+    models.let_encoders_pack_unsorted_batches,  # R-Drop cannot train such a model without it
     models.make_adaptive_softmax_differentiable,  # the same
     checkpoints.name_what_plain_fairseq_knows,  # only R-Drop has other names
     checkpoints.write_checkpoints_atomically,  # a general defect: a kill leaves half a file
@@ -43,6 +43,13 @@ IN_TRAINING: Tuple[Callable[[], None], ...] = (
     training.report_dropped_sentences,  # a general defect: sentences are missing in silence
     training.let_nan_detector_finish,  # a general defect: the search for a NaN fails
     preemption.save_when_told_to_end,  # a general lack: the updates since the last checkpoint are lost
+    resuming.resume_with_the_batches_of_the_run,  # a general defect: a resumed run reads sentences twice or never
+    resuming.resume_figures_and_early_stopping,  # a general defect: a resumed run logs and stops otherwise
+    resuming.resume_what_the_criterion_replaces,  # only R-Drop takes the place of another criterion
+    validation.score_validation_like_translations,  # a general defect: BLEU without blanks between words says nothing
+    validation.log_bleu_of_empty_translations,  # a general defect: such a validation ends the training
+    data.give_numpy_its_old_names,  # flags fail without it
+    data.let_upsampling_be_left_out,  # the same
 )
 
 

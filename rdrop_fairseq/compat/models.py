@@ -8,25 +8,27 @@ from torch import Tensor
 from rdrop_fairseq.compat.replacement import replace_once
 
 
-def let_lstm_encoder_take_unsorted_batches() -> None:
-    """Have fairseq's LSTM encoder accept a batch concatenated with itself, whose lengths do not decrease.
+def let_encoders_pack_unsorted_batches() -> None:
+    """Have recurrent encoders accept a batch concatenated with itself, whose lengths do not decrease.
 
-    Its ``forward`` has a parameter for that, but the model does not hand it down. A batch in order goes the old way.
-    For all three versions.
+    fairseq's LSTM encoder, that of its LASER example and most others pack a batch as one whose lengths decrease, as
+    those of fairseq do; torch can pack any. A batch in order goes the old way. For all three versions, and for the
+    encoders of others.
     """
-    from fairseq.models.lstm import LSTMEncoder
+    from torch.nn.utils import rnn
 
-    def make(forward: Callable) -> Callable:
-        def forward_in_any_order(
-            self: Any, src_tokens: Tensor, src_lengths: Tensor, enforce_sorted: Optional[bool] = None
+    def make(pack: Callable) -> Callable:
+        def pack_in_any_order(
+            input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
         ) -> Any:
-            if enforce_sorted is None:
-                enforce_sorted = bool((src_lengths[:-1] >= src_lengths[1:]).all())
-            return forward(self, src_tokens, src_lengths, enforce_sorted=enforce_sorted)
+            if enforce_sorted:
+                in_order = torch.as_tensor(lengths)
+                enforce_sorted = bool((in_order[:-1] >= in_order[1:]).all())
+            return pack(input, lengths, batch_first=batch_first, enforce_sorted=enforce_sorted)
 
-        return forward_in_any_order
+        return pack_in_any_order
 
-    replace_once(LSTMEncoder, "forward", make)
+    replace_once(rnn, "pack_padded_sequence", make)
 
 
 def make_adaptive_softmax_differentiable() -> None:

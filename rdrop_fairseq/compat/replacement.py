@@ -5,15 +5,15 @@ import inspect
 from typing import Any, Callable
 
 MARK = "_rdrop_fairseq_replacement"
-"""The attribute of a function that this package has put in place of fairseq's."""
+"""The attribute of a function in fairseq's place: the names of the functions of this package that made it."""
 
 
 def replace_once(owner: Any, name: str, make_replacement: Callable[[Callable], Callable]) -> None:
-    """Put ``make_replacement(function)`` in the place of the function ``owner.name``, if that is not ours already.
+    """Put ``make_replacement(function)`` in the place of the function ``owner.name``, if that has not been done yet.
 
-    The mark is an attribute of our own. ``__wrapped__`` would not do: any plugin that wraps a function of fairseq with
-    ``functools.wraps`` sets it. A wrapper that another plugin lays around ours in that way carries our mark on, and
-    ours within, so it is left alone.
+    Several replacements of one function lie around each other. The mark is an attribute of our own. ``__wrapped__``
+    would not do: any plugin that wraps a function of fairseq with ``functools.wraps`` sets it. A wrapper that another
+    plugin lays around ours in that way carries our mark on, and ours within, so it is left alone.
 
     Args:
         owner: a module or a class. Nothing is done if it lacks the function, as a fork of fairseq may.
@@ -21,9 +21,11 @@ def replace_once(owner: Any, name: str, make_replacement: Callable[[Callable], C
         make_replacement: makes the new function; it is given the one that is in place.
     """
     current = getattr(owner, name, None)
-    if current is None or getattr(current, MARK, False):
+    made = getattr(current, MARK, frozenset())
+    maker = f"{make_replacement.__module__}.{make_replacement.__qualname__}"
+    if current is None or maker in made:
         return
     replacement = functools.wraps(current)(make_replacement(current))
-    setattr(replacement, MARK, True)
+    setattr(replacement, MARK, made | {maker})
     is_static = isinstance(inspect.getattr_static(owner, name), staticmethod)
     setattr(owner, name, staticmethod(replacement) if is_static else replacement)

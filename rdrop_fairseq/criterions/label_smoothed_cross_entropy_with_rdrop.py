@@ -1,5 +1,6 @@
 """The fairseq criterion: one plain pass in validation, R-Drop (arXiv 2106.14448) in training."""
 
+import inspect
 import logging
 import math
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from torch import Tensor
 from rdrop_fairseq import compat
 from rdrop_fairseq.batching import PASSES_KEY, concatenate_passes
 from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.criterions.output_projection import plain_output_projection
+from rdrop_fairseq.criterions.output_projection import plain_output_projection, unwrap
 from rdrop_fairseq.losses import (
     IMPLEMENTATIONS,
     RDropLossOutput,
@@ -107,6 +108,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         self.rdrop_passes = int(rdrop_passes)
         self.rdrop_impl = str(rdrop_impl)
         self._path_said = False
+        self._model_checked = False
         self._say_replacement()
         self._passes_compared = False
 
@@ -121,7 +123,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         """The loss, its denominator and the values to log, as every fairseq criterion returns them.
 
         Args:
-            model: any fairseq encoder-decoder.
+            model: a fairseq encoder-decoder that predicts each token from those before it.
             sample: a mini-batch, concatenated with itself (then marked by ``rdrop_passes``) or not.
             reduce: False gives one loss per target position, (batch * length, 1), 0 at padding.
             net_output: the model's output for this very sample, where the caller has it already.
@@ -130,7 +132,11 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             The loss in nats, summed over the target tokens; ``sample_size``, the number of target tokens of one copy
             (of its sentences with ``--sentence-avg``); and the logging output. There ``nll_loss`` and ``n_correct``
             are means over the passes, and ``rdrop_kl_loss`` is the mean KL over the pairs, in nats, summed.
+
+        Raises:
+            UserError: the model needs more input than the task gives, as a non-autoregressive one does.
         """
+        self._check_model(model, sample)
         passes = sample.get(PASSES_KEY, 1)
         if PASSES_KEY not in sample and net_output is None and self.training and model.training:
             passes = self.training_passes
@@ -194,6 +200,27 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         self._warn_of_equal_passes(result, target, passes)
         return result if reduce else result._replace(loss=result.loss.unsqueeze(1))
 
+    def _check_model(self, model: Any, sample: Dict[str, Any]) -> None:
+        """Refuse once, and before its first forward pass, a model that cannot be trained with this criterion."""
+        if self._model_checked:
+            return
+        self._model_checked = True
+        module = unwrap(model)
+        missing = [
+            name
+            for name, parameter in inspect.signature(module.forward).parameters.items()
+            if parameter.default is parameter.empty
+            and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            and name not in sample["net_input"]
+        ]
+        if missing:
+            raise UserError(
+                f"{type(module).__name__} cannot be trained with R-Drop: it needs {', '.join(missing)} beside the "
+                "input of a translation, as non-autoregressive and insertion models do; choose an --arch that predicts "
+                "one token after the other, such as transformer, or train with --task translation_lev --criterion "
+                "nat_loss"
+            )
+
     @staticmethod
     def _say_replacement() -> None:
         """Log once per process that fairseq's criterion of the same name is not the one in use."""
@@ -243,3 +270,5 @@ for _name, _criterion in (
     (HYDRA_CRITERION_NAME, RDropLabelSmoothedCrossEntropyCriterion),
 ):
     register_criterion(_name, dataclass=LabelSmoothedCrossEntropyWithRDropConfig)(_criterion)
+# fairseq wants classes of different names, and then goes by the name of the class to tell whether a run may be resumed.
+RDropLabelSmoothedCrossEntropyCriterion.__name__ = LabelSmoothedCrossEntropyWithRDropCriterion.__name__

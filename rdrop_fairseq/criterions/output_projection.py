@@ -23,7 +23,7 @@ def plain_output_projection(model: nn.Module) -> Optional[nn.Linear]:
     """
     if not _wrapper_leaves_parameters_alone(model):
         return None
-    module = _unwrap(model)
+    module = unwrap(model)
     decoder: Any = getattr(module, "decoder", None)
     projection: Any = getattr(decoder, "output_projection", None)
     stock = (
@@ -59,7 +59,7 @@ def _inherits(instance: nn.Module, base: type, *names: str) -> bool:
     return all(getattr(type(instance), name) is getattr(base, name) and name not in vars(instance) for name in names)
 
 
-def _unwrap(model: Any) -> nn.Module:
+def unwrap(model: Any) -> nn.Module:
     """The model inside fairseq's and torch's wrappers for distributed training."""
     while not isinstance(model, BaseFairseqModel) and isinstance(getattr(model, "module", None), nn.Module):
         model = model.module

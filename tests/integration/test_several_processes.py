@@ -1,38 +1,16 @@
 """fairseq-train in two processes, and killed while it writes."""
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import fairseq_tools
 import pytest
 import torch
-from training_runs import RDROP, train, train_arguments
+from training_runs import RDROP, start, start_processes, train
 
 from rdrop_fairseq.compat import load_checkpoint
 
 pytestmark = pytest.mark.slow
-
-
-def start(*arguments, log, **options) -> subprocess.Popen:
-    """fairseq-train in the background; its output, both streams, goes to the file ``log``."""
-    command = Path(sys.executable).parent / "fairseq-train"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    with open(log, "wb") as stream:
-        return subprocess.Popen(
-            [str(word) for word in (command, *train_arguments(*arguments, **options))],
-            stdout=stream, stderr=subprocess.STDOUT, env=environment,
-        )  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def gold_tokens(entries) -> list:
@@ -41,29 +19,8 @@ def gold_tokens(entries) -> list:
 
 def train_in_two_processes(folder, tmp_path, data_bin, *arguments) -> list:
     """Run fairseq-train in two processes; the output of each."""
-    address = f"tcp://127.0.0.1:{free_port()}"
     logs = [tmp_path / "rank0.log", tmp_path / "rank1.log"]
-    processes = [
-        start(
-            data_bin,
-            folder,
-            RDROP,
-            *arguments,
-            "--distributed-world-size",
-            "2",
-            "--distributed-rank",
-            str(rank),
-            "--distributed-init-method",
-            address,
-            "--distributed-backend",
-            "gloo",
-            "--ddp-backend",
-            "legacy_ddp",
-            "--distributed-no-spawn",
-            log=log,
-        )  # fmt: skip
-        for rank, log in enumerate(logs)
-    ]
+    processes = start_processes(data_bin, folder, RDROP, *arguments, logs=logs)
     try:
         statuses = [process.wait(timeout=120) for process in processes]
     finally:

@@ -1,7 +1,11 @@
 """A tiny fairseq-train, as the tests of the command lines run it."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import List, NamedTuple, Sequence
 
 import fairseq_tools
 
@@ -37,3 +41,30 @@ def train(*arguments, env=None, **options) -> Run:
     """Run fairseq-train with :func:`train_arguments`."""
     words = train_arguments(*arguments, **options)
     return Run(Path(arguments[1]), fairseq_tools.run("fairseq-train", *words, env=env or {}).stdout)
+
+
+def start(*arguments, log, env=None, **options) -> subprocess.Popen:
+    """fairseq-train in the background; its output, both streams, goes to the file ``log``."""
+    command = Path(sys.executable).parent / "fairseq-train"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **(env or {})}
+    with open(log, "wb") as stream:
+        return subprocess.Popen(
+            [str(word) for word in (command, *train_arguments(*arguments, **options))],
+            stdout=stream, stderr=subprocess.STDOUT, env=environment,
+        )  # fmt: skip
+
+
+def start_processes(*arguments, logs: Sequence[Path], **options) -> List[subprocess.Popen]:
+    """fairseq-train in as many processes as there are logs, which train together on the CPU."""
+    if len(logs) == 1:
+        return [start(*arguments, log=logs[0], **options)]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    together = (
+        "--distributed-world-size", len(logs), "--distributed-init-method", address, "--distributed-no-spawn",
+        "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp",
+    )  # fmt: skip
+    return [
+        start(*arguments, *together, "--distributed-rank", rank, log=log, **options) for rank, log in enumerate(logs)
+    ]

@@ -53,6 +53,22 @@ def test_the_rest_is_kept():
         assert result[key] is sample[key]
 
 
+@pytest.mark.parametrize("name", ["attn_mask", "future_mask", "mask"])
+@pytest.mark.parametrize("batch_size", [3, 5], ids=["another size", "the size of the batch"])
+def test_a_mask_of_positions_is_kept_whatever_the_size_of_the_batch(name, batch_size):
+    mask = torch.ones(5, 5, dtype=torch.bool).triu(1)
+    tokens = torch.arange(batch_size * 5).view(batch_size, 5)
+    padding = torch.zeros(batch_size, 5, dtype=torch.bool)
+    inputs = {
+        "src_tokens": tokens, "decoder": {name: mask, "layers": [padding]},
+        "encoder_padding_mask": padding, "attention_mask": padding,
+    }  # fmt: skip
+    result = concatenate_passes({"net_input": inputs, "target": tokens}, 2)["net_input"]
+    assert result["decoder"][name] is mask
+    assert result["src_tokens"].shape == result["decoder"]["layers"][0].shape == (2 * batch_size, 5)
+    assert result["encoder_padding_mask"].shape == result["attention_mask"].shape == (2 * batch_size, 5)
+
+
 def test_the_callers_sample_is_unchanged():
     sample = make_sample()
     before = copy.deepcopy(sample)

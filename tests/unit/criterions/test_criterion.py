@@ -9,6 +9,7 @@ import pytest
 import torch
 from fairseq.logging import metrics
 
+from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.output_projection import plain_output_projection
 
 RDROP = "label_smoothed_cross_entropy_with_rdrop"
@@ -231,6 +232,15 @@ def test_every_encoder_decoder(data_bin, architecture):
     torch.testing.assert_close(results[1][0], results[0][0], rtol=1e-6, atol=0)
     assert_gradients_close(results[1][3], results[0][3], tolerance=1e-6)
     assert float(results[1][2]["rdrop_kl_loss"]) > 0
+
+
+@pytest.mark.parametrize("alpha", ["0", "5"])
+@pytest.mark.parametrize("architecture", ["nonautoregressive_transformer", "insertion_transformer"])
+def test_a_model_that_needs_more_than_a_translation_is_refused(data_bin, architecture, alpha):
+    small = fairseq_tools.TINY_TRANSFORMER[2:]
+    task, model, criterion = setup(data_bin, "--rdrop-alpha", alpha, architecture=("--arch", architecture, *small))
+    with pytest.raises(UserError, match=r"it needs tgt_tokens beside.*choose an --arch.*--criterion nat_loss"):
+        criterion(model, fairseq_tools.batch(task))
 
 
 OVERRIDES = ["decoder forward", "output layer", "probabilities", "projection", "subclass", "wrapper"]

@@ -25,7 +25,7 @@ def resume_with_the_batches_of_the_run() -> None:
     of the batches. A training resumed in epoch N made them with the seed of epoch N: its place in the data was one in
     other batches, and some sentences of the epoch were read twice, others never. Where a run makes batches anew for
     each epoch (several data folders, ``--update-epoch-batch-itr``, datasets that ask for it), fairseq resumes with the
-    right ones, and is left alone. For all three versions.
+    right ones, and is left alone. For fairseq-fixed and main; 0.12.2 is wrong with ``--update-ordered-indices-seed`` only.
     """
     from fairseq.tasks import FairseqTask
     from fairseq.trainer import Trainer
@@ -83,7 +83,8 @@ def resume_figures_and_early_stopping() -> None:
             )
             if extra_state is not None and not reset_meters:
                 _restore_figures(extra_state)
-                _early_stopping_count().update(extra_state.get(_EARLY_STOPPING, {}))
+                if not reset_optimizer:  # otherwise fairseq forgets the best figure, too
+                    _early_stopping_count().update(extra_state.get(_EARLY_STOPPING, {}))
             return extra_state
 
         return load_checkpoint_with_figures
@@ -96,7 +97,7 @@ def _restore_figures(extra_state: Dict[str, Any]) -> None:
     """The figures of a checkpoint between two epochs, but for those of the epoch that is complete."""
     from fairseq.logging import meters, metrics
 
-    if "metrics" not in extra_state or extra_state["train_iterator"]["iterations_in_epoch"] != 0:
+    if "metrics" not in extra_state or extra_state["train_iterator"].get("iterations_in_epoch") != 0:
         return  # fairseq has restored them
     metrics.load_state_dict(extra_state["metrics"])
     metrics.reset_meters("train")
@@ -107,7 +108,7 @@ def _restore_figures(extra_state: Dict[str, Any]) -> None:
 
 def _early_stopping_count() -> Dict[str, Any]:
     """The attributes of fairseq-train's function, where it keeps its count; in another program none that lasts."""
-    for name in ("fairseq_cli.train", "__main__"):
+    for name in ("__main__", "fairseq_cli.train"):
         function = getattr(sys.modules.get(name), "should_stop_early", None)
         if function is not None:
             return vars(function)

@@ -231,7 +231,8 @@ def known_flags(data_bin) -> Set[str]:
         sys.argv = previous
     for parser in parsers:
         flags |= set(parser._option_string_actions)  # argparse has no public way to ask for these
-    for folder, pattern in (("scripts", "*.sh"), ("scripts", "*.py"), ("rdrop_fairseq", "*.py")):
+    places = (("scripts", "*.sh"), ("scripts", "*.py"), ("rdrop_fairseq", "*.py"), ("tests", "random_kills.py"))
+    for folder, pattern in places:
         for path in (REPOSITORY / folder).rglob(pattern):
             flags |= flags_in(path.read_text(encoding="utf-8"))
     return flags | set(FOREIGN_FLAGS)

@@ -1,4 +1,4 @@
-"""The program that kills trainings at random moments, with few kills."""
+"""``random_kills.py``, which kills trainings at random moments, with few kills."""
 
 import json
 

@@ -111,22 +111,6 @@ def test_adaptive_softmax_is_the_same_with_a_gradient():
     assert features.grad.abs().sum() > 0
 
 
-def test_lstm_encoder_gives_the_same_in_any_order():
-    from fairseq.data import Dictionary
-    from fairseq.models.lstm import LSTMEncoder
-
-    dictionary = Dictionary()
-    for number in range(10):
-        dictionary.add_symbol(f"word{number}")
-    torch.manual_seed(0)
-    encoder = LSTMEncoder(dictionary, embed_dim=6, hidden_size=6, left_pad=False).eval()
-    tokens = torch.tensor([[4, 5, 6, 2], [7, 8, 2, 1]])
-    once = encoder(tokens, torch.tensor([4, 3]))
-    twice = encoder(torch.cat([tokens, tokens]), torch.tensor([4, 3, 4, 3]))
-    torch.testing.assert_close(twice[0][:, 2:], once[0])
-    torch.testing.assert_close(twice[0][:, :2], once[0])
-
-
 def test_other_errors_of_loading_are_not_called_damage(tmp_path):
     """A wrong --model-overrides, say, is no fault of the file."""
     from fairseq import checkpoint_utils

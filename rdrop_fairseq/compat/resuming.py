@@ -25,7 +25,8 @@ def resume_with_the_batches_of_the_run() -> None:
     of the batches. A training resumed in epoch N made them with the seed of epoch N: its place in the data was one in
     other batches, and some sentences of the epoch were read twice, others never. Where a run makes batches anew for
     each epoch (several data folders, ``--update-epoch-batch-itr``, datasets that ask for it), fairseq resumes with the
-    right ones, and is left alone. For fairseq-fixed and main; 0.12.2 is wrong with ``--update-ordered-indices-seed`` only.
+    right ones, and is left alone. For fairseq-fixed and main; 0.12.2 has the defect with
+    ``--update-ordered-indices-seed`` only.
     """
     from fairseq.tasks import FairseqTask
     from fairseq.trainer import Trainer

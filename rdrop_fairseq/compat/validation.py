@@ -4,7 +4,7 @@ import functools
 import logging
 from typing import Any, Callable, Dict, List, Optional
 
-from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.common.bleu import sacrebleu_tokeniser
 from rdrop_fairseq.compat.replacement import replace_once
 
 logger = logging.getLogger(__name__)
@@ -54,18 +54,11 @@ def _bleu_of_language(language: str) -> Optional[Any]:
     """
     from sacrebleu.metrics import BLEU
 
-    try:
-        metric = BLEU(trg_lang=language)
-    except (ImportError, RuntimeError) as error:
-        raise UserError(
-            f"--eval-bleu needs sacreBLEU's tokeniser for {language}, which is not installed; "
-            f"pip install 'sacrebleu[{language}]', or select checkpoints by loss, without --eval-bleu"
-        ) from error
-    tokeniser = metric.tokenizer.signature()
+    tokeniser = sacrebleu_tokeniser(language)
     if tokeniser == BLEU.TOKENIZER_DEFAULT:
         return None
     logger.info(f"BLEU in validation: sacreBLEU's tokeniser for {language}, {tokeniser}, as in the final score")
-    return metric
+    return BLEU(tokenize=tokeniser)
 
 
 def log_bleu_of_empty_translations() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -31,6 +32,18 @@ def run(command, *arguments, fails: bool = False, **options) -> subprocess.Compl
     if (result.returncode != 0) is not fails:
         raise AssertionError(f"{' '.join(words)}\nexit status {result.returncode}\n{result.stdout}\n{result.stderr}")
     return result
+
+
+def write_parallel_text(folder: Path) -> Path:
+    """Fill ``folder`` with text of a toy language pair whose target reverses each source: 80, 20 and 15 sentences."""
+    generator = random.Random(7)
+    words = [f"word{number}" for number in range(30)]
+    for split, size in (("train", 80), ("valid", 20), ("test", 15)):
+        source = [" ".join(generator.choices(words, k=generator.randint(2, 9))) for _ in range(size)]
+        target = [" ".join(reversed(line.split())) for line in source]
+        (folder / f"{split}.en").write_text("\n".join(source) + "\n", encoding="utf-8")
+        (folder / f"{split}.de").write_text("\n".join(target) + "\n", encoding="utf-8")
+    return folder
 
 
 def last_line(text: str) -> str:

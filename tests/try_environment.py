@@ -132,7 +132,7 @@ class Trial:
             "fairseq-hydra-train", f"common.user_dir={self.user_dir}",
             f"+task={{_name:rdrop_translation,data:'{self.data}',source_lang:en,target_lang:de}}", "~criterion",
             "+criterion={_name:rdrop_label_smoothed_cross_entropy,label_smoothing:0.1,rdrop_alpha:5}",
-            "+model={_name:transformer_tiny,base_layers:0}", "optimizer=adam", "optimization.lr=[0.001]",
+            "+model={_name:transformer_tiny,base_layers:0}", "optimizer=adam", "optimization.lr=[0.0001]",
             "optimization.max_update=2", "dataset.max_tokens=100", "dataset.num_workers=0", "common.cpu=true",
             "common.log_format=json", "common.log_interval=1", f"checkpoint.save_dir={self.folder}/hydra",
             f"hydra.run.dir={self.folder}/hydra", cwd=self.folder,

@@ -45,14 +45,15 @@ class Trial:
         self.valid_loss = ""
         self.user_dir = self.python("-m", "rdrop_fairseq").strip()
 
-    def python(self, *arguments: object) -> str:
-        return fairseq_tools.run(sys.executable, *arguments, cwd=self.folder).stdout
+    def run(self, *command: object, input: str = "") -> str:
+        """The output of a command, each in a process of its own, as users start it: what reads an input is no fork."""
+        return fairseq_tools.run(*command, cwd=self.folder, input=input).stdout
 
-    def fairseq(self, program: str, *arguments: object, **options: str) -> str:
-        result = fairseq_tools.run(
-            f"fairseq-{program}", self.data, *arguments, "--user-dir", self.user_dir, cwd=self.folder, **options
-        )
-        return result.stdout + result.stderr
+    def python(self, *arguments: object) -> str:
+        return self.run(sys.executable, *arguments)
+
+    def fairseq(self, program: str, *arguments: object, input: str = "") -> str:
+        return self.run(f"fairseq-{program}", self.data, *arguments, "--user-dir", self.user_dir, input=input)
 
     def train(self, updates: int) -> str:
         output = self.fairseq(
@@ -128,15 +129,15 @@ class Trial:
         assert "BLEU|nrefs:1" in output, output
 
     def hydra(self) -> None:
-        output = fairseq_tools.run(
+        output = self.run(
             "fairseq-hydra-train", f"common.user_dir={self.user_dir}",
             f"+task={{_name:rdrop_translation,data:'{self.data}',source_lang:en,target_lang:de}}", "~criterion",
             "+criterion={_name:rdrop_label_smoothed_cross_entropy,label_smoothing:0.1,rdrop_alpha:5}",
             "+model={_name:transformer_tiny,base_layers:0}", "optimizer=adam", "optimization.lr=[0.0001]",
             "optimization.max_update=2", "dataset.max_tokens=100", "dataset.num_workers=0", "common.cpu=true",
             "common.log_format=json", "common.log_interval=1", f"checkpoint.save_dir={self.folder}/hydra",
-            f"hydra.run.dir={self.folder}/hydra", cwd=self.folder,
-        ).stdout  # fmt: skip
+            f"hydra.run.dir={self.folder}/hydra",
+        )  # fmt: skip
         entries = fairseq_tools.logged(output, "train_inner")
         assert len(entries) == 2 and all(float(entry["rdrop_kl_loss"]) > 0 for entry in entries), output
 

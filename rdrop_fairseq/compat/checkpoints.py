@@ -44,6 +44,10 @@ def load_checkpoint(path: Union[str, os.PathLike]) -> Dict[str, Any]:
     state = _load_safely(path)
     if not isinstance(state, dict) or "model" not in state:
         raise UserError(f"{path} is not a fairseq checkpoint (no 'model' in it); give a file that fairseq-train wrote")
+    # A buffer of fairseq's whose type alone it uses. Its value is what was in memory, at times no number.
+    for name, tensor in state["model"].items() if isinstance(state["model"], dict) else ():
+        if str(name).endswith("_float_tensor") and torch.is_tensor(tensor):
+            tensor.zero_()
     return state
 
 

@@ -58,6 +58,16 @@ def torch_of_any_age(request, monkeypatch):
         monkeypatch.delattr(serialization, "add_safe_globals", raising=False)
 
 
+def test_a_buffer_that_fairseq_leaves_uninitialised_is_no_parameter(tmp_path):
+    """It would be one that is no number, now and then."""
+    name = "encoder.embed_positions._float_tensor"
+    save(tmp_path / "checkpoint.pt", model={name: torch.full((1,), float("nan")), "weight": torch.ones(1)})
+    assert compat.load_checkpoint(tmp_path / "checkpoint.pt")["model"] == {
+        name: torch.zeros(1),
+        "weight": torch.ones(1),
+    }
+
+
 class Harmful:
     """Unpickling this runs a command."""
 

@@ -9,9 +9,7 @@ import pytest
 @pytest.fixture(scope="session")
 def parallel_text(tmp_path_factory) -> Path:
     """A folder with train, valid and test text, in a toy language pair whose target reverses each source."""
-    folder = tmp_path_factory.mktemp("text")
-    fairseq_tools.write_parallel_text(folder)
-    return folder
+    return fairseq_tools.write_parallel_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="session")

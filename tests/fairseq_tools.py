@@ -34,7 +34,7 @@ def run(command, *arguments, fails: bool = False, **options) -> subprocess.Compl
     return result
 
 
-def write_parallel_text(folder: Path, train: int = 80) -> None:
+def write_parallel_text(folder: Path, train: int = 80) -> Path:
     """Train (of so many sentences), valid and test text in a toy language pair, whose target reverses each source."""
     generator = random.Random(7)
     words = [f"word{number}" for number in range(30)]
@@ -43,6 +43,7 @@ def write_parallel_text(folder: Path, train: int = 80) -> None:
         target = [" ".join(reversed(line.split())) for line in source]
         (folder / f"{split}.en").write_text("\n".join(source) + "\n", encoding="utf-8")
         (folder / f"{split}.de").write_text("\n".join(target) + "\n", encoding="utf-8")
+    return folder
 
 
 def binarise(text: Path, folder: Path) -> Path:

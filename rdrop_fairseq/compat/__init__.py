@@ -7,8 +7,9 @@ of fairseq's main branch, 3d262bb2. Each replacement says in its docstring which
 import os
 from typing import Callable, Tuple
 
-from rdrop_fairseq.compat import checkpoints, data, models, preemption, resuming, training, validation
-from rdrop_fairseq.compat.checkpoints import allow_safe_checkpoint_loading, load_checkpoint, save_checkpoint
+from rdrop_fairseq.compat import checkpoints, data, models, preemption, resuming, training, validation, versions
+from rdrop_fairseq.compat.checkpoints import load_checkpoint, save_checkpoint
+from rdrop_fairseq.compat.plain_data import allow_safe_checkpoint_loading
 
 __all__ = [
     "MEND_TRAINING",
@@ -25,9 +26,11 @@ MEND_TRAINING = "RDROP_FAIRSEQ_MEND_TRAINING"
 
 # For every command with the plugin: what must be in place before a task or a criterion is built.
 AT_REGISTRATION: Tuple[Callable[[], None], ...] = (
+    versions.warn_of_untested_versions,  # says it in time
     allow_safe_checkpoint_loading,  # fairseq-generate and resuming cannot read a checkpoint without it
-    checkpoints.report_broken_checkpoints,  # changes the message of a failure only
-    checkpoints.report_unusable_checkpoint_folder,  # the same; --save-dir is checked before the task is built
+    checkpoints.report_loading,  # says how a checkpoint was loaded, and changes the message of a failure
+    models.keep_encoder_off_fast_path,  # generation and validation fail without it
+    checkpoints.report_unusable_checkpoint_folder,  # changes a message only; --save-dir is checked before all else
     training.let_bf16_train_on_gpus,  # --bf16 fails without it, and the arguments are parsed before the task is built
     training.let_processes_part_in_order,  # waits for mend_training, but wraps what calls the training
 )

@@ -3,10 +3,14 @@
 import argparse
 import contextlib
 import glob
+import inspect
+import io
+import logging
 import os
 import pickle
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Union
 
@@ -14,7 +18,10 @@ import torch
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import atomic_output
+from rdrop_fairseq.compat.plain_data import allow_safe_checkpoint_loading
 from rdrop_fairseq.compat.replacement import replace_once
+
+logger = logging.getLogger(__name__)
 
 # What R-Drop trains with -> what plain fairseq has for the same model, and for the same figures in validation.
 ORDINARY_NAMES = {
@@ -22,32 +29,6 @@ ORDINARY_NAMES = {
     "label_smoothed_cross_entropy_with_rdrop": "label_smoothed_cross_entropy",
     "rdrop_label_smoothed_cross_entropy": "label_smoothed_cross_entropy",
 }
-
-
-def allow_safe_checkpoint_loading() -> None:
-    """Let ``torch.load(weights_only=True)``, the default since torch 2.6, read fairseq's checkpoints.
-
-    They hold an ``argparse.Namespace`` and, after a run with ``--eval-bleu``, numpy arrays and scalars in the
-    meters. All of these are plain data. Loading stays safe: nothing else is allowed, and no code is run. For 0.12.2 and
-    fairseq-fixed; main loads its own checkpoints unsafely and needs it for :func:`load_checkpoint` alone.
-    """
-    if not hasattr(torch.serialization, "add_safe_globals"):
-        return  # before torch 2.4 there is nothing to allow: files load without the restriction
-    import numpy
-
-    multiarray = getattr(numpy, "_core", None) or numpy.core
-    multiarray = multiarray.multiarray
-    allowed: list = [argparse.Namespace, numpy.ndarray, numpy.dtype]
-    allowed += sorted({type(numpy.dtype(code)) for code in "?bBhHiIlLqQefd"}, key=lambda kind: kind.__name__)
-    # numpy 2 renamed numpy.core to numpy._core; a file carries the name of the version that wrote it.
-    for package in ("numpy.core", "numpy._core"):
-        for name in ("_reconstruct", "scalar"):
-            allowed.append((getattr(multiarray, name), f"{package}.multiarray.{name}"))
-    try:
-        torch.serialization.add_safe_globals(allowed)
-    except (TypeError, AttributeError):  # torch 2.4 takes no (object, name) pairs
-        plain = [entry[0] if isinstance(entry, tuple) else entry for entry in allowed]
-        torch.serialization.add_safe_globals(plain)
 
 
 def load_checkpoint(path: Union[str, os.PathLike]) -> Dict[str, Any]:
@@ -63,6 +44,10 @@ def load_checkpoint(path: Union[str, os.PathLike]) -> Dict[str, Any]:
     state = _load_safely(path)
     if not isinstance(state, dict) or "model" not in state:
         raise UserError(f"{path} is not a fairseq checkpoint (no 'model' in it); give a file that fairseq-train wrote")
+    # A buffer of fairseq's whose type alone it uses. Its value is what was in memory, at times no number.
+    for name, tensor in state["model"].items() if isinstance(state["model"], dict) else ():
+        if str(name).endswith("_float_tensor") and torch.is_tensor(tensor):
+            tensor.zero_()
     return state
 
 
@@ -114,25 +99,47 @@ def _broken_checkpoint(path: str, error: Exception) -> UserError:
     )
 
 
-def report_broken_checkpoints() -> None:
-    """Have fairseq's loader say in one line which file is damaged; torch names neither file nor remedy.
+def report_loading() -> None:
+    """Have fairseq's loader say which file it loads unsafely, and in one line which is damaged.
 
-    For all three versions.
+    Before torch 2.6 fairseq loads without restriction, and main does with any torch: such a file can run code. torch
+    names neither file nor remedy when it fails. For all three versions.
     """
     from fairseq import checkpoint_utils
 
     def make(load: Callable) -> Callable:
+        says_so = False
+        with contextlib.suppress(OSError, TypeError):  # there is no source
+            says_so = "weights_only=False" in inspect.getsource(inspect.unwrap(load))
+
         def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> Dict[str, Any]:
             try:
-                return load(path, *args, **kwargs)
+                state = load(path, *args, **kwargs)
             except _LOADING_ERRORS as error:
                 # Other steps of loading, such as --model-overrides, raise the same types.
                 _load_safely(path)
                 raise error
+            if says_so or _torch_loads_anything():
+                logger.info(f"fairseq loaded {path} without restriction: one that may hold code needs a trusted origin")
+            return state
 
         return load_checkpoint_to_cpu
 
     replace_once(checkpoint_utils, "load_checkpoint_to_cpu", make)
+
+
+def _torch_loads_anything() -> bool:
+    """Whether ``torch.load`` has no restriction unless told: its version and two environment variables decide."""
+    stream = io.BytesIO()
+    torch.save(UserError, stream)  # a class that nobody allows
+    stream.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch 2.4 and 2.5 announce the change of the default
+        try:
+            torch.load(stream)
+        except (pickle.UnpicklingError, RuntimeError):
+            return False
+    return True
 
 
 def name_what_plain_fairseq_knows() -> None:

@@ -1,4 +1,4 @@
-"""Models of fairseq that R-Drop cannot train as they are."""
+"""Models of fairseq that R-Drop cannot train, or this torch cannot run, as they are."""
 
 from typing import Any, Callable, Optional
 
@@ -54,3 +54,21 @@ def make_adaptive_softmax_differentiable() -> None:
         return differentiable_get_log_prob
 
     replace_once(AdaptiveSoftmax, "get_log_prob", make)
+
+
+def keep_encoder_off_fast_path() -> None:
+    """Have a post-norm Transformer encoder compute in validation and generation as it does in training.
+
+    There fairseq calls a function of torch for the whole layer, without an argument that torch 1.13 and newer demand:
+    "Mask Type should be defined". For 0.12.2; the other versions have no such path.
+    """
+    from fairseq.modules import transformer_layer
+
+    def make(initialise: Callable) -> Callable:
+        def initialise_without_fast_path(self: Any, *args: Any, **kwargs: Any) -> None:
+            initialise(self, *args, **kwargs)
+            self.can_use_fastpath = False
+
+        return initialise_without_fast_path
+
+    replace_once(transformer_layer.TransformerEncoderLayerBase, "__init__", make)

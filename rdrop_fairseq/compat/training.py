@@ -9,6 +9,7 @@ from typing import Any, Callable, Iterator
 import torch
 
 from rdrop_fairseq.compat.replacement import replace_once
+from rdrop_fairseq.compat.versions import torch_version
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def let_processes_share_checkpoints() -> None:
     """
     from fairseq.distributed import utils
 
-    if not _loads_safely_by_default():
+    if torch_version() < (2, 6):
         return
 
     def make(broadcast: Callable) -> Callable:
@@ -146,12 +147,6 @@ def let_processes_part_in_order() -> None:
         return distributed_main_to_the_end
 
     replace_once(utils, "distributed_main", make)
-
-
-def _loads_safely_by_default() -> bool:
-    """Whether ``torch.load`` refuses what is not allowed unless told otherwise, as it does since torch 2.6."""
-    major, minor = torch.__version__.split(".")[:2]
-    return (int(major), int(minor)) >= (2, 6)
 
 
 @contextlib.contextmanager

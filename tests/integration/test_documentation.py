@@ -29,7 +29,7 @@ SHRUNK = {
     "fairseq-generate": "--num-workers 0 --cpu",
     "fairseq-interactive": "--cpu",
     "fairseq-hydra-train": (
-        "model._name=transformer_tiny optimization.max_update=2 dataset.num_workers=0 common.cpu=true"
+        "'model={_name:transformer_tiny,base_layers:0}' optimization.max_update=2 dataset.num_workers=0 common.cpu=true"
     ),
     "scripts/train.sh": "--max-epoch 2 --num-workers 0 --cpu",
     "scripts/evaluate.sh": "--resamples 20 --cpu",

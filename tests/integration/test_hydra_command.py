@@ -4,13 +4,14 @@ import fairseq_tools
 import pytest
 
 ALIAS = "rdrop_label_smoothed_cross_entropy"
-# The task, the model and the optimizer have no group to choose from: they are added (+) by name. The default group of
-# the criterion would forbid other keys: it is taken out (~) first.
+# The task, the model and the optimizer have no group to choose from: they are added (+), as dictionaries, because Hydra
+# 1.0, which fairseq 0.12.2 has, adds no single keys. The default group of the criterion would forbid other keys: it is
+# taken out (~) first.
 CHOICES = [
-    "+task._name=rdrop_translation", "+task.source_lang=en", "+task.target_lang=de",
-    "~criterion", f"+criterion._name={ALIAS}", "+criterion.label_smoothing=0.1",
-    "+criterion.rdrop_alpha=5", "+criterion.rdrop_passes=3", "+criterion.rdrop_impl=reference",
-    "+model._name=transformer_tiny", "optimizer=adam", "optimization.lr=[0.001]", "optimization.max_update=2",
+    "~criterion",
+    f"+criterion={{_name:{ALIAS},label_smoothing:0.1,rdrop_alpha:5,rdrop_passes:3,rdrop_impl:reference}}",
+    "+model={_name:transformer_tiny,base_layers:0}", "optimizer=adam", "optimization.lr=[0.001]",
+    "optimization.max_update=2",
     "dataset.max_tokens=100", "dataset.num_workers=0", "common.cpu=true", "common.log_format=json",
     "common.log_interval=1",
 ]  # fmt: skip
@@ -32,7 +33,8 @@ def test_hydra_train(data_bin, tmp_path, source):
         (tmp_path / "rdrop.yaml").write_text(CONFIGURATION)
         choices = ["--config-dir", tmp_path, "--config-name", "rdrop", f"task.data={data_bin}"]
     else:
-        choices = [*CHOICES, f"+task.data={data_bin}"]
+        task = f"+task={{_name:rdrop_translation,data:'{data_bin}',source_lang:en,target_lang:de}}"
+        choices = [*CHOICES, task]
     result = fairseq_tools.run(
         "fairseq-hydra-train", *choices, f"common.user_dir={fairseq_tools.PLUGIN}",
         f"checkpoint.save_dir={tmp_path}/checkpoints", f"hydra.run.dir={tmp_path}/hydra", cwd=tmp_path,

@@ -229,8 +229,17 @@ def test_existing_environment_keeps_what_it_has(clone, tmp_path):
     assert location == f"{clone}/rdrop_fairseq\n"
     # Without options the choice stays.
     result = run_setup(clone)
-    assert f"{python.parents[1]} is ready" in result.stderr
+    assert f"{python.parents[1]} is ready" in result.stderr and "trying" not in result.stderr
     assert not (clone / ".venv").exists()
+
+    # Packages were changed since, and do not work together: it is no longer ready.
+    metadata.rename(metadata.with_name("hypothesis-2.0.dist-info"))
+    (site_packages / "pytest.py").write_text("raise ImportError('of another Python')\n", encoding="utf-8")
+    assert_refused(run_setup(clone), "trying the environment failed: ImportError: of another Python", "--existing")
+
+    # A fairseq of another distribution is not covered by fairseq-fixed, even where it does not work.
+    (site_packages / "fairseq.py").write_text("raise ImportError('of another Python')\n", encoding="utf-8")
+    assert_refused(run_setup(clone), "cannot import the fairseq that is there", str(python))
 
 
 @pytest.mark.slow
@@ -241,6 +250,19 @@ def test_another_torch_brings_its_own_libraries(clone):
     constraints = (clone / ".setup" / "constraints").read_text(encoding="utf-8")
     assert "numpy==" in constraints
     assert not {"torch", "triton", "sympy"} & {line.split("==")[0] for line in constraints.splitlines()}
+
+
+def test_versions_that_exclude_each_other(clone, tmp_path):
+    """The advice is about them, and not about the network. pip is a stand-in that answers as the real one does."""
+    site_packages = make_environment(clone / ".venv")
+    lines = [
+        "ERROR: Cannot install torch==2.6.0 because these package versions have conflicting dependencies.",
+        "ERROR: ResolutionImpossible: for help visit a page",
+    ]
+    (site_packages / "pip.py").write_text(f"import sys\nsys.exit({os.linesep.join(lines)!r})\n", encoding="utf-8")
+    result = run_setup(clone, "--torch", "2.6.0", CXX="true")
+    assert_refused(result, "installing torch==2.6.0 failed: ERROR: Cannot install torch==2.6.0", "another --torch")
+    assert "network" not in result.stderr
 
 
 def version_of(distribution: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,13 @@ import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import List
+from unittest.mock import MagicMock
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from rdrop_fairseq.compat.versions import TESTED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VARIABLES = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
@@ -77,7 +81,7 @@ def test_everything_the_package_asks_for_is_pinned(wheel):
     wanted = {
         canonicalize_name(requirement.name): requirement
         for requirement in requirements
-        for extra in ("", "plot", "test")
+        for extra in ("", "fairseq", "plot", "test")
         if requirement.marker is None or requirement.marker.evaluate({"extra": extra, "python_version": "3.12"})
     }
     wanted.pop("triton", None)  # torch for CUDA asks for one version of it
@@ -86,6 +90,11 @@ def test_everything_the_package_asks_for_is_pinned(wheel):
     for name, requirement in wanted.items():
         assert name in pins, f"{name} stands in pyproject.toml but not in constraints.txt"
         assert requirement.specifier.contains(pins[name])
+    # Two distributions of fairseq would overwrite each other, so that one is asked for by the extra alone.
+    plain = [
+        requirement for requirement in requirements if not requirement.marker or "extra" not in str(requirement.marker)
+    ]
+    assert len(plain) >= 9 and not any("fairseq" in requirement.name for requirement in plain)
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +147,31 @@ def test_pins_are_exact_and_unique():
         (specifier,) = pin.specifier
         assert specifier.operator == "=="
         assert "+" not in specifier.version, f"{pin} exists in one build only"
+
+
+def test_the_matrix_the_table_and_the_warning_name_the_same_versions(monkeypatch):
+    """noxfile.py, docs/installation.md with the day of each cell, and what compat does not warn of."""
+    monkeypatch.setitem(sys.modules, "nox", MagicMock())
+    cells = runpy.run_path(str(REPOSITORY / "noxfile.py"))["CELLS"]
+    document = (REPOSITORY / "docs" / "installation.md").read_text(encoding="utf-8")
+    row = r"^\| (3\.\d+) \| (\S+ \S+) \| (\S+) \| (.*?) ?\| \d{4}-\d\d-\d\d \|$"
+    expected = []
+    ranges = {}
+    for _, python, fairseq, torch, others in cells:
+        besides = ["pinned" if "constraints.txt" in other else other.replace("==", " ") for other in others]
+        version = torch.replace("torch==", "")
+        expected.append((python, fairseq.replace("==", " "), version, ", ".join(besides)))
+        pythons, torches = ranges.setdefault(fairseq, ([], []))
+        pythons.append(numbers(python))
+        torches.append(numbers(version))
+    assert re.findall(row, document, re.MULTILINE) == expected
+    assert len(TESTED) == len(ranges)
+    for tested, (fairseq, versions) in zip(TESTED, ranges.items()):
+        distribution, version = fairseq.split("==")
+        assert tested.fairseq == (version if distribution == "fairseq" else f"{version} ({distribution})")
+        assert tested[1:] == tuple((min(known), max(known)) for known in versions)
+
+
+def numbers(version: str) -> tuple:
+    """The first two of a version."""
+    return tuple(map(int, version.split(".")[:2]))

@@ -259,7 +259,8 @@ def test_versions_that_exclude_each_other(clone, tmp_path):
         "ERROR: Cannot install torch==2.6.0 because these package versions have conflicting dependencies.",
         "ERROR: ResolutionImpossible: for help visit a page",
     ]
-    (site_packages / "pip.py").write_text(f"import sys\nsys.exit({os.linesep.join(lines)!r})\n", encoding="utf-8")
+    answer = f"import sys\nif __name__ == '__main__':\n    sys.exit({chr(10).join(lines)!r})\n"
+    (site_packages / "pip.py").write_text(answer, encoding="utf-8")
     result = run_setup(clone, "--torch", "2.6.0", CXX="true")
     assert_refused(result, "installing torch==2.6.0 failed: ERROR: Cannot install torch==2.6.0", "another --torch")
     assert "network" not in result.stderr

@@ -47,10 +47,10 @@ def matrix(session: nox.Session, fairseq: str, torch: str, others: tuple) -> Non
     if fairseq.startswith("fairseq=="):
         session.install("pip<24.1", *session.posargs)  # later ones refuse the omegaconf 2.0.6 that it asks for
         # In an environment of its own, as there is no torch. With torch it wants sources that it lacks.
-        install(fairseq, "--editable", ".[plot]")
+        install(fairseq, "--editable", ".[fairseq,plot]")
     else:
         # Here, as in an environment of its own the build would fetch the newest torch once more.
         install("setuptools>=61,<80", "wheel", "cython", "numpy", "ninja")
-        install("--no-build-isolation", fairseq, "--editable", ".[plot]")
+        install("--no-build-isolation", fairseq, "--editable", ".[fairseq,plot]")
     session.run("python", "tests/try_environment.py")
     shutil.rmtree(session.virtualenv.location)

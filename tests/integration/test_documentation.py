@@ -38,7 +38,7 @@ SHRUNK = {
 OPTIONAL = {"ct2-fairseq-converter": "ctranslate2"}
 # Flags of other programs than ours and fairseq's.
 FOREIGN_FLAGS = {
-    "--nodes": "sbatch", "--reg-alpha": "the authors' code", "--data_dir": "ct2-fairseq-converter",
+    "--nodes": "sbatch", "--index-url": "pip", "--reg-alpha": "the authors' code", "--data_dir": "ct2-fairseq-converter",
     "--model_path": "ct2-fairseq-converter", "--output_dir": "ct2-fairseq-converter",
     "--user_dir": "ct2-fairseq-converter", "--quantization": "ct2-fairseq-converter",
 }  # fmt: skip
@@ -115,7 +115,7 @@ def test_marks_are_true(block):
     reason = re.fullmatch(r"not run: needs (a GPU|several GPUs|a cluster|an account|the network and hours)", block.mark)
     if reason:
         for program in block.programs():
-            assert (REPOSITORY / program).is_file() or shutil.which(program) or program == "sbatch", program
+            assert (REPOSITORY / program).is_file() or shutil.which(program) or program in ("sbatch", "nox"), program
         return
     others = re.fullmatch(r"run by (\S+(?:, \S+)*)", block.mark)
     assert others, f"{name_of(block)}: {block.mark}"

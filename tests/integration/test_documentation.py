@@ -38,9 +38,10 @@ SHRUNK = {
 OPTIONAL = {"ct2-fairseq-converter": "ctranslate2"}
 # Flags of other programs than ours and fairseq's.
 FOREIGN_FLAGS = {
-    "--nodes": "sbatch", "--index-url": "pip", "--reg-alpha": "the authors' code", "--data_dir": "ct2-fairseq-converter",
-    "--model_path": "ct2-fairseq-converter", "--output_dir": "ct2-fairseq-converter",
-    "--user_dir": "ct2-fairseq-converter", "--quantization": "ct2-fairseq-converter",
+    "--nodes": "sbatch", "--index-url": "pip", "--reg-alpha": "the authors' code",
+    "--data_dir": "ct2-fairseq-converter", "--model_path": "ct2-fairseq-converter",
+    "--output_dir": "ct2-fairseq-converter", "--user_dir": "ct2-fairseq-converter",
+    "--quantization": "ct2-fairseq-converter",
 }  # fmt: skip
 QUICKSTART_OUTPUT = "<!-- quickstart output -->"
 

@@ -1,7 +1,7 @@
 """Commands in processes of their own, forked from one that has imported torch and fairseq: that alone takes 7 seconds.
 
-Each runs its entry point as the interpreter would, with its own arguments, environment, folder and output. Nothing of
-this repository is imported before the fork.
+Each runs its entry point with its own arguments, environment, folder and output. Of this repository nothing but this
+file is imported before the fork. Unlike an interpreter's own process it has a parent in the sense of multiprocessing.
 """
 
 import logging
@@ -43,6 +43,7 @@ def run(words: List[str], environment: Dict[str, str], folder: Path, timeout: fl
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
+            process.join()
             raise subprocess.TimeoutExpired(words, timeout)
         output, errors = (path.read_text(encoding="utf-8") for path in paths)
     return subprocess.CompletedProcess(words, process.exitcode, output, errors)

@@ -13,6 +13,7 @@ With ``--nbest n`` the last three come n times, best first. After the last sente
 file.
 """
 
+import math
 import os
 import re
 from typing import Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -166,9 +167,10 @@ def _score_and_text(content: str) -> Optional[Tuple[float, str]]:
     """The parts of ``score<tab>text``, or None if it is not of that form."""
     score, tab, text = content.partition("\t")
     try:
-        return (float(score), text) if tab else None
+        number = float(score)
     except ValueError:
         return None
+    return (number, text) if tab and not math.isnan(number) else None
 
 
 def _check_lines(sentences: Mapping[int, _Sentence], path: PathLike, lines: Sequence[str], results: int) -> None:

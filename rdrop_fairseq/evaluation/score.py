@@ -111,7 +111,7 @@ class Scorer:
         self._references: Dict[PathLike, List[str]] = {}
         self._warnings: List[str] = []
         for path in references:
-            if path in self._references:
+            if Path(path).resolve() in {Path(earlier).resolve() for earlier in self._references}:
                 raise UserError(f"the reference {path} is given twice; give each once")
             self._references[path] = lines = read_lines(path)
             self._warnings += check_text(lines, path)

@@ -10,9 +10,8 @@ import numpy
 
 Statistics = Sequence[Sequence[float]]  # (sentences, counts): what a metric of sacreBLEU needs of each sentence
 
-_ROWS_AT_ONCE = (
-    1024  # a multiple of 32, the bits that a generator draws at once: so the rows are those of a single draw
-)
+# A multiple of 32, the bits that a generator draws at once: so the rows are those of a single draw.
+_ROWS_AT_ONCE = 1024
 _ROUNDING = 1e-9
 
 

@@ -80,7 +80,8 @@ def check_text(lines: Sequence[str], path: PathLike, references: Optional[Sequen
     Args:
         lines: of the file.
         path: the file.
-        references: of the same sentences, if the lines are translations; their marks belong to the text.
+        references: of the same sentences, if the lines are translations; their marks belong to the text, and
+            translations that are all empty, as of a model early in training, are worth a score.
 
     Returns:
         Warnings, in one line each, about what may be wrong.
@@ -89,6 +90,8 @@ def check_text(lines: Sequence[str], path: PathLike, references: Optional[Sequen
         UserError: they are no such text.
     """
     with_text = sum(1 for line in lines if line.strip())
+    if not with_text and references is not None:
+        return [f"{path}: every translation is empty"]
     if not with_text:
         raise UserError(f"{path} has only empty lines; give a file that has text in it")
     warnings = []

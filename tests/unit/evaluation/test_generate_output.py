@@ -120,6 +120,7 @@ def test_every_cut_without_references_is_refused(parse):
         (re.sub(r"D-.*\n", "", output()), "has H- lines and no D- lines, as fairseq before 0.10 wrote them"),
         (output().replace("D-2\t-0.5\t", "D-2 -0.5 "), "sentence 2 is incomplete"),
         (output().replace("D-2\t-0.5\t", "D-2\tx\t"), "sentence 2 has a damaged D- line"),
+        (output().replace("D-2\t-0.5\t", "D-2\tnan\t"), "sentence 2 has a damaged D- line"),
     ],
 )
 def test_incomplete_outputs_are_refused(text, message, parse):

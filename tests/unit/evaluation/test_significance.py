@@ -120,6 +120,7 @@ def test_ter_of_text_without_blanks_counts_its_characters(tmp_path):
         (["--metrics"], "argument --metrics: expected at least one argument"),
         (["--significance", "t-test"], "argument --significance: invalid choice: 't-test'"),
         (["--reference", "reference"], "the reference reference is given twice"),
+        (["--reference", "./reference"], "the reference ./reference is given twice"),
         (["--reference", "short"], "short has 1 lines and reference has 60; give references of the same sentences"),
         (["--test-set", "wmt14"], "argument --test-set: not allowed with argument --reference"),
         (["--target-lang", "ja"], "sacreBLEU's tokeniser for ja is not installed"),

@@ -7,6 +7,7 @@ import pytest
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.data.moses import make_detokenise, make_tokenise
 from rdrop_fairseq.evaluation.generate_output import read_translations
+from rdrop_fairseq.evaluation.score import score_files
 from rdrop_fairseq.evaluation.text_checks import check_text
 
 WORDS = (
@@ -164,3 +165,12 @@ def test_sentences_in_the_order_of_a_log_are_warned_of(tmp_path):
     assert warning.startswith("the lines of ") and "by chance only (correlation" in warning
     assert read(tmp_path, ["same length"] * 200).warnings == []
     assert read(tmp_path, cut[:99], {"test.en": REFERENCE[:99]}).warnings == [], "too few to tell"
+
+
+def test_translations_that_are_all_empty_have_a_score(tmp_path):
+    """As those of a model early in training; after two trainings an error would be worse than a 0."""
+    (tmp_path / "reference").write_text("one\ntwo\nthree\n", encoding="utf-8")
+    (tmp_path / "log").write_text("\n".join(log(["one", "two", "three"], ["", "", ""])) + "\n", encoding="utf-8")
+    report = score_files(tmp_path / "reference", {"a": tmp_path / "log"}, resamples=20)
+    assert report.systems[0].metrics["BLEU"].score == 0
+    assert report.warnings == (f"{tmp_path / 'log'}: every translation is empty",)

@@ -4,10 +4,11 @@ import contextlib
 import importlib.util
 import logging
 import os
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Optional
 
 import torch
 
+from rdrop_fairseq.compat.preemption import ToldToEnd
 from rdrop_fairseq.compat.replacement import replace_once
 from rdrop_fairseq.compat.versions import torch_version
 
@@ -132,17 +133,23 @@ def let_processes_part_in_order() -> None:
 
     fairseq leaves them to the end of the interpreter. A thread of gloo that then still holds a tensor aborts the
     process ("terminate called without an active exception", https://github.com/pytorch/pytorch/issues/190489): now
-    and then a training that was complete ended with a failure. After an error they are left alone, as taking them
-    down may wait for a process that is gone. For all three versions, and only in a process that has called
-    :func:`rdrop_fairseq.compat.mend_training` by then.
+    and then a training that was complete ended with a failure. A training that was told to end takes them down too.
+    After an error they are left alone, as taking them down may wait for a process that is gone. For all three
+    versions, and only in a process that has called :func:`rdrop_fairseq.compat.mend_training` by then.
     """
     from fairseq.distributed import utils
 
     def make(distributed_main: Callable) -> Callable:
         def distributed_main_to_the_end(*args: Any, **kwargs: Any) -> None:
-            distributed_main(*args, **kwargs)
+            told: Optional[ToldToEnd] = None
+            try:
+                distributed_main(*args, **kwargs)
+            except ToldToEnd as end:
+                told = end.with_traceback(None)  # its frames hold the model, which holds the groups
             if mended and torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()
+            if told is not None:
+                raise told
 
         return distributed_main_to_the_end
 

@@ -17,6 +17,7 @@ import torch
 from rdrop_fairseq import compat
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.compat import plain_data, versions
+from rdrop_fairseq.compat.preemption import ToldToEnd
 from rdrop_fairseq.compat.replacement import replace_once
 
 
@@ -241,8 +242,8 @@ def test_bf16_does_not_ask_for_a_tpu(data_bin):
     assert fairseq_tools.run(sys.executable, "-c", code).stdout.split() == ["True", "False"]
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_process_groups_end_with_what_they_were_for(tmp_path, fails):
+@pytest.mark.parametrize("error", [None, ToldToEnd(143), OverflowError(), SystemExit(1)], ids=repr)
+def test_process_groups_end_with_what_they_were_for(tmp_path, error):
     """Left to the end of the interpreter they abort it now and then; after an error their end could wait for ever."""
     from fairseq.dataclass.configs import FairseqConfig
     from fairseq.distributed import utils
@@ -256,13 +257,14 @@ def test_process_groups_end_with_what_they_were_for(tmp_path, fails):
 
     def main(configuration):
         assert torch.distributed.is_initialized()
-        if fails:
-            raise OverflowError
+        if error is not None:
+            raise error
 
     try:
-        with pytest.raises(OverflowError) if fails else contextlib.nullcontext():
+        with contextlib.nullcontext() if error is None else pytest.raises(type(error)) as raised:
             utils.call_main(configuration, main)
-        assert torch.distributed.is_initialized() is fails
+        assert error is None or raised.value is error
+        assert torch.distributed.is_initialized() is not (error is None or isinstance(error, ToldToEnd))
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

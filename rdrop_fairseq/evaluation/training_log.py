@@ -57,7 +57,7 @@ class TrainingLog:
     training: List[Record]
     """One for each ``--log-interval``."""
     epochs: List[Record]
-    """One for each finished epoch: averages over that epoch."""
+    """One for each epoch: averages over it, or over the part of the last one that was trained."""
     validation: List[Record]
     elapsed_seconds: float
     """Time trained, over all processes, with what was trained twice after a kill."""
@@ -245,4 +245,7 @@ def _join(processes: List[_Process]) -> TrainingLog:
                 joined[kind][update] = replace(record, elapsed_seconds=elapsed + record.elapsed_seconds)
         elapsed += duration
     in_order = {kind: [records[update] for update in sorted(records)] for kind, records in joined.items()}
+    # A training that stops within an epoch (--max-update) logs that part of it, and the whole when it is continued.
+    last_updates = {record.epoch: record.update for record in in_order["epochs"]}
+    in_order["epochs"] = [record for record in in_order["epochs"] if record.update == last_updates[record.epoch]]
     return TrainingLog(elapsed_seconds=elapsed, **in_order)

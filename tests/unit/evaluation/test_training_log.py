@@ -194,6 +194,18 @@ def test_a_run_that_began_anew_counts_from_zero():
     assert log.elapsed_seconds == 30.0
 
 
+def test_an_epoch_that_was_continued_counts_once():
+    """As with --max-update 60, raised later."""
+    first, second = LogWriter(), LogWriter(start=900)
+    first.begin()
+    first.epoch(40, 8, kl="0.5", epoch=1)
+    first.epoch(60, 12, kl="9", epoch=2)
+    second.begin()
+    second.epoch(80, 4, kl="0.25", epoch=2)
+    log = parse_training_log(first.text + second.text)
+    assert [(r.epoch, r.update, r.rdrop_kl_loss) for r in log.epochs] == [(1, 40, 0.5), (2, 80, 0.25)]
+
+
 def test_a_log_cut_anywhere_has_its_whole_records():
     text = one_run(captured=True).text
     whole = parse_training_log(text)
@@ -213,7 +225,7 @@ def test_a_log_cut_anywhere_has_its_whole_records():
 def test_kl_by_epoch_where_the_log_interval_was_never_reached():
     log = LogWriter()
     log.epoch(50, 10, kl="0.25")
-    log.epoch(100, 20, kl="0.5")
+    log.epoch(100, 20, kl="0.5", epoch=2)
     records = parse_training_log(log.text)
     assert [(r.update, r.rdrop_kl_loss) for r in records.kl_records()] == [(50, 0.25), (100, 0.5)]
     assert parse_training_log(one_run(True).text).kl_records() == parse_training_log(one_run(True).text).training

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -129,20 +130,36 @@ def test_it_says_that_nothing_is_saved(mended, caplog, option):
     assert f"--{option.replace('_', '-')} forbids checkpoint_last.pt" in message and "saving" not in message
 
 
-def test_several_processes_ask_each_other_now_and_then(mended, monkeypatch, tmp_path):
-    """All at the same updates; each time costs GPUs a wait."""
+def test_several_processes_end_together(mended, monkeypatch, tmp_path):
+    """Where one of them is told. They ask each other now and then, as each time costs GPUs a wait."""
     asked = []
     all_reduce = utils.all_reduce
     monkeypatch.setattr(utils, "all_reduce", lambda *args, **more: (asked.append(1), all_reduce(*args, **more)))
     monkeypatch.setattr(utils, "get_global_group", lambda: None)
-    training = mended(sigterm_at(5))
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", world_size=1, rank=0)
-    try:
-        with pytest.raises(SystemExit) as end:
+    first = os.getpid()
+    training = mended(lambda update: os.kill(first, signal.SIGTERM) if (os.getpid(), update) == (first, 5) else None)
+
+    def train(rank: int) -> tuple:
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{tmp_path}/store", world_size=2, rank=rank, timeout=timedelta(seconds=60)
+        )
+        try:
             training.train()
-    finally:
-        torch.distributed.destroy_process_group()
-    assert end.value.code == 128 + signal.SIGTERM and training.trainer.saved == [(8, None)] and len(asked) == 2
+        except preemption.ToldToEnd as end:
+            return end.code, training.trainer.saved, len(asked)
+        finally:
+            torch.distributed.destroy_process_group()
+
+    expected = (128 + signal.SIGTERM, [(8, None)], 2)
+    other = os.fork()
+    if other == 0:
+        status = 1
+        try:
+            status = 0 if train(1) == expected else 2
+        finally:
+            os._exit(status)
+    result = train(0)
+    assert os.waitpid(other, 0)[1] == 0 and result == expected
 
 
 def test_a_second_signal_changes_nothing(mended):

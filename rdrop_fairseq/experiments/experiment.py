@@ -13,7 +13,7 @@ from rdrop_fairseq.evaluation.score_report import ScoreReport
 from rdrop_fairseq.experiments.comparison import compare
 from rdrop_fairseq.experiments.configuration import Configuration, Setting
 from rdrop_fairseq.experiments.options import for_variant
-from rdrop_fairseq.experiments.prerequisites import check_checkpoints_to_average
+from rdrop_fairseq.experiments.prerequisites import check_checkpoints_to_evaluate
 from rdrop_fairseq.experiments.training import Training, plan_training, train
 from rdrop_fairseq.experiments.translation import Translation
 
@@ -66,7 +66,9 @@ class Experiment:
             return trainings
         sacrebleu_tokeniser(trainings[0].record.target_language)  # that of Japanese, say, is a package of its own
         for training in trainings:
-            check_checkpoints_to_average(training.values, average or training.record.average or 0)
+            count, best = average or training.record.average, training.folder.best_checkpoint
+            if count is not None or self._options.start_over or not best.exists():
+                check_checkpoints_to_evaluate(training.values, count)
         return trainings
 
     def train(self, variant: str) -> None:

@@ -18,6 +18,7 @@ _SET_FOR_TRAINING = {
     "--max-sentences": "the global batch is counted in tokens; give --max-tokens",
     "--user-dir": "it is this plugin; to load another beside it call fairseq-train with a folder that imports both",
     "--restore-file": "a run resumes from its own last checkpoint; start from another model with --finetune-from-model",
+    "--no-last-checkpoints": "a run resumes from its last checkpoint; leave it out",
     "--tensorboard-logdir": "give --tensorboard",
     "--log-file": "the log is train.log in the run folder",
     "--log-format": "the log is read again for progress and curves",

@@ -35,11 +35,23 @@ class TooLong(NamedTuple):
         return _POSITIONS[self.side]
 
 
-def position_limits(values: argparse.Namespace) -> Tuple[float, float]:
-    """The longest source and target that the task takes, in sub-words; sources that are truncated have any length."""
+def position_limits(values: argparse.Namespace) -> Tuple[int, int]:
+    """The longest source and target that the task takes, in sub-words."""
     # What is not given fairseq's parser leaves out, in the flags of a task.
     source, target = (getattr(values, f"max_{side}_positions", _POSITIONS_OF_FAIRSEQ) for side in ("source", "target"))
-    return math.inf if getattr(values, "truncate_source", False) else source, target
+    return source, target
+
+
+def lengths_taken(data: Path, split: str, languages: Tuple[str, str], values: argparse.Namespace) -> Sequence:
+    """The lengths of the sources and of the targets of a split as the task has them: truncated, where it does that.
+
+    Returns:
+        Two arrays of shape (sentences,), in sub-words with the symbol for the end.
+    """
+    sources, targets = sentence_lengths(data, split, *languages)
+    if getattr(values, "truncate_source", False):
+        sources = sources.clip(max=position_limits(values)[0])
+    return sources, targets
 
 
 def longest_beyond(lengths: Sequence, limits: Tuple[float, float]) -> Optional[TooLong]:
@@ -85,7 +97,7 @@ def check_lengths(
         return f"line {found.line} of {name} has {found.length} sub-words"
 
     positions = position_limits(values)
-    lengths = sentence_lengths(data, "train", *languages)
+    lengths = lengths_taken(data, "train", languages, values)
     limits = tuple(min(limit, max_tokens) for limit in positions)
     fit = (lengths[0] <= limits[0]) & (lengths[1] <= limits[1])
     if not fit.any():
@@ -97,7 +109,7 @@ def check_lengths(
     for split in () if values.disable_validation else values.valid_subset.split(","):
         if values.skip_invalid_size_inputs_valid_test:
             break
-        valid = sentence_lengths(data, split, *languages)
+        valid = lengths_taken(data, split, languages, values)
         found = longest_beyond(valid, positions)
         if found:
             raise UserError(
@@ -109,7 +121,7 @@ def check_lengths(
                 f"{place(split, found)}, more than a batch of validation takes ({found.limit}); "
                 f"give --max-tokens-valid {found.length}, or {_SKIP}"
             )
-    found = longest_beyond(sentence_lengths(data, "test", *languages), positions) if with_test else None
+    found = longest_beyond(lengths_taken(data, "test", languages, values), positions) if with_test else None
     if found:
         or_truncate = ", or --truncate-source" if found.side == 0 else ""
         raise UserError(
@@ -127,6 +139,8 @@ def kept_checkpoints(values: argparse.Namespace) -> float:
 
     Those after so many updates, where there are any, else those after epochs: see :mod:`.translation`.
     """
+    if values.no_save:
+        return 0
     if values.save_interval_updates > 0:
         written = values.max_update // values.save_interval_updates if values.max_update else math.inf
         return min(written, values.keep_interval_updates if values.keep_interval_updates > 0 else math.inf)
@@ -136,18 +150,54 @@ def kept_checkpoints(values: argparse.Namespace) -> float:
     return min(written, values.keep_last_epochs if values.keep_last_epochs > 0 else math.inf)
 
 
-def check_checkpoints_to_average(values: argparse.Namespace, average: int) -> None:
-    """Assert that a training leaves so many checkpoints.
+def check_checkpoints_to_evaluate(
+    values: argparse.Namespace, average: Optional[int], lower: str = "give a lower --average"
+) -> None:
+    """Assert that a training leaves the checkpoints that are translated with.
+
+    Args:
+        values: the flags of fairseq-train.
+        average: how many checkpoints are averaged; None for the best one.
+        lower: the remedy for an average of more than it keeps.
 
     Raises:
-        UserError: it leaves fewer.
+        UserError: it leaves fewer, or no best one.
     """
+    if average is None:
+        hindrance = _hindrance_of_best(values)
+        if hindrance:
+            raise UserError(f"no checkpoint_best.pt, which is translated with, is written with {hindrance}")
+        return
     kept = kept_checkpoints(values)
     if kept < average:
-        raise UserError(
-            f"{average} checkpoints are to be averaged and the training keeps {kept}; give a lower --average, or keep "
-            "more with --save-interval-updates and --keep-interval-updates"
-        )
+        remedy = "keep more with --save-interval-updates and --keep-interval-updates"
+        if values.no_save:
+            remedy = "leave --no-save out"
+        elif kept > 0:
+            remedy = f"{lower}, or {remedy}"
+        raise UserError(f"{average} checkpoints are to be averaged and the training keeps {kept}; {remedy}")
+
+
+def _hindrance_of_best(values: argparse.Namespace) -> Optional[str]:
+    """The flags with which no best checkpoint is written, and what to do; None where one may be.
+
+    fairseq writes it where it validates and saves at once: after an epoch that both intervals divide, when it saves
+    after so many updates, and at the last update (``validate_and_save`` in fairseq_cli/train.py). After the last epoch
+    alone it does neither.
+    """
+    for flag, is_given in (("--no-save", values.no_save), ("--disable-validation", values.disable_validation)):
+        if is_given:
+            return f"{flag}; leave it out"
+    first = values.validate_after_updates
+    if first > values.max_update:
+        return f"--validate-after-updates {first}; leave it out, or give --max-update {first} or more"
+    intervals = {"--validate-interval": values.validate_interval, "--save-interval": values.save_interval}
+    common = math.prod(intervals.values()) // (math.gcd(*intervals.values()) or 1)
+    if values.max_update > 0 or values.save_interval_updates > 0 or not 0 < values.max_epoch < common:
+        return None
+    given = ", ".join(f"{flag} {epochs}" for flag, epochs in intervals.items() if epochs > 1)
+    remedy = " and ".join(f"{flag} 1" for flag, epochs in intervals.items() if epochs > 1)
+    return f"--max-epoch {values.max_epoch} and {given}; give {remedy}"
 
 
 def check_space_for_checkpoints(values: argparse.Namespace, record: RunRecord, folder: Path, place_option: str) -> None:

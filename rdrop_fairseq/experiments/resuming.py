@@ -11,7 +11,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, Optional, Pattern, Tuple, Type
 
 import torch
 
@@ -21,6 +21,7 @@ from rdrop_fairseq.compat import load_checkpoint, save_checkpoint
 from rdrop_fairseq.data.binarised_data import dictionary_path, vocabulary_size
 
 LAST = "checkpoint_last.pt"
+_AFTER_UPDATES, _AFTER_EPOCH = _NUMBERED = re.compile(r"checkpoint_\d+_(\d+)\.pt"), re.compile(r"checkpoint(\d+)\.pt")
 _OF_FAIRSEQ = re.compile(r"checkpoint(\d+|_\d+_\d+|_last|_best|\.best_.+)\.pt")
 
 
@@ -163,28 +164,46 @@ def newest_checkpoint(folder: Path, report: Callable[[str], None]) -> Optional[C
     found, errors = _newest([last] if last.exists() else [])
     if found is not None:
         return found
-    others = [path for path in checkpoints_in(folder) if path != last]
-    found, more_errors = _newest(others)
+    found, more_errors = _newest([path for path in checkpoints_in(folder) if path != last])
     errors += more_errors
     if found is not None:
-        state = "is damaged" if last.exists() else "is gone"
-        report(f"warning: {last} {state}; training on from {found.path.name}, after update {found.updates}")
+        cause = _cause(errors[0]) if last.exists() else f"{last} is gone"
+        report(f"warning: {cause}; training on from {found.path.name}, after update {found.updates}")
         return found
     if errors:
         more = f", nor can {len(errors) - 1} more" if len(errors) > 1 else ""
-        cause = str(errors[0]).partition(";")[0]
-        raise UserError(f"{cause}{more}; train from the beginning with --start-over, which sets them aside")
+        raise UserError(f"{_cause(errors[0])}{more}; train from the beginning with --start-over, which sets them aside")
     return None
 
 
 def _newest(paths: List[Path]) -> Tuple[Optional[Checkpoint], List[UserError]]:
     """The one of most updates, and why others cannot be read."""
     newest, most, errors = None, -1, []
-    for path in paths:
-        try:
-            checkpoint = Checkpoint(path, load_checkpoint(path))
-            if checkpoint.parameters and checkpoint.updates > most:
-                newest, most = checkpoint, checkpoint.updates
-        except UserError as error:
-            errors.append(error)
+    # Of those after so many updates, and of those after epochs, the first that can be read is the newest. So it is
+    # enough to load that one; each may have gigabytes. What the others have had, they alone know.
+    for form in (_AFTER_UPDATES, _AFTER_EPOCH, None):
+        for path in _sorted_by(form, paths):
+            try:
+                checkpoint = Checkpoint(path, load_checkpoint(path))
+                if not checkpoint.parameters:
+                    raise UserError(f"{path} has no parameters; use another checkpoint")
+                if checkpoint.updates > most:
+                    newest, most = checkpoint, checkpoint.updates
+                if form is not None:
+                    break
+            except UserError as error:
+                errors.append(error)
     return newest, errors
+
+
+def _sorted_by(form: Optional[Pattern], paths: List[Path]) -> List[Path]:
+    """Those with names of this form, the highest number first; with None those of neither form."""
+    if form is None:
+        return [path for path in paths if not any(other.fullmatch(path.name) for other in _NUMBERED)]
+    numbers = {path: int(match[1]) for path in paths for match in [form.fullmatch(path.name)] if match}
+    return sorted(numbers, key=lambda path: numbers[path], reverse=True)
+
+
+def _cause(error: UserError) -> str:
+    """What is wrong, without the remedy."""
+    return str(error).partition(";")[0]

@@ -127,13 +127,15 @@ class RunFolder:
         return all(_at_most(limits[name], earlier.limits.get(name, 0)) for name in LIMITS)
 
     def has_checkpoints(self) -> bool:
-        return any(self.checkpoints.glob("checkpoint*.pt"))
+        """Whether something is in one of them; on a full disk empty files are left."""
+        return any(path.stat().st_size > 0 for path in self.checkpoints.glob("checkpoint*.pt"))
 
-    def set_aside(self, typed: str) -> Optional[Path]:
+    def set_aside(self, typed: Optional[str] = None) -> Optional[Path]:
         """Move a run out of the way of one that is to start over.
 
         Args:
-            typed: the command that asks for it. A run that this command began stays, so that it can continue.
+            typed: the command that asks for it. A run that this command began stays, so that it can continue. None
+                for a run that cannot.
 
         Returns:
             The folder that has the earlier run now, RUN/earlier.1 or so; None where nothing was moved.
@@ -141,7 +143,7 @@ class RunFolder:
         Raises:
             UserError: the folder cannot be written.
         """
-        if not self.record.exists() or self._noted_commands()[:1] == [typed]:
+        if not self.record.exists() or (typed is not None and self._noted_commands()[:1] == [typed]):
             return None
         folder = next(path for number in itertools.count(1) if not (path := self.path / f"{_EARLIER}{number}").exists())
         try:

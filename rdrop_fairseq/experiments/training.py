@@ -20,7 +20,11 @@ from rdrop_fairseq.experiments.configuration import PACKAGE, REPOSITORY, Configu
 from rdrop_fairseq.experiments.fairseq_parsers import check_flags
 from rdrop_fairseq.experiments.options import combine, configured_precision, describe, words_of
 from rdrop_fairseq.experiments.placement import Placement, derive_update_freq, place
-from rdrop_fairseq.experiments.prerequisites import check_lengths, check_space_for_checkpoints, kept_checkpoints
+from rdrop_fairseq.experiments.prerequisites import (
+    check_checkpoints_to_evaluate,
+    check_lengths,
+    check_space_for_checkpoints,
+)
 from rdrop_fairseq.experiments.resuming import newest_checkpoint
 from rdrop_fairseq.experiments.run_folder import LIMITS, RunFolder, RunRecord
 from rdrop_fairseq.experiments.training_process import TrainingProcess, full_environment
@@ -153,11 +157,13 @@ def train(training: Training, typed: str, program: str) -> int:
     environment = full_environment(record.environment)
     lock = locked_folder(folder.path, program, f"choose another folder with {training.options.place_option}")
     with lock if is_first else contextlib.nullcontext():
-        earlier = folder.set_aside(typed) if training.options.start_over and is_first else None
-        if earlier is not None:
-            say(program, f"{folder.path}: what was there is in {earlier} now")
-        folder.check_settings(record.settings)
-        if folder.is_complete(record.limits) or _reached_its_limit(training, program):
+        if training.options.start_over and is_first:
+            _set_aside(folder, typed, program)
+        # The first node may not yet have set aside what is there, and no other one can tell.
+        is_known = is_first or not training.options.start_over
+        if is_known:
+            folder.check_settings(record.settings)
+        if is_known and (folder.is_complete(record.limits) or _reached_its_limit(training, program)):
             say(program, f"{folder.path}: done before; more updates with --max-update or --max-epoch")
             if is_first:
                 folder.update_evaluation(record, configuration)
@@ -182,17 +188,31 @@ def train(training: Training, typed: str, program: str) -> int:
     return status
 
 
+def _set_aside(folder: RunFolder, typed: Optional[str], program: str) -> None:
+    earlier = folder.set_aside(typed)
+    if earlier is not None:
+        say(program, f"{folder.path}: what was there is in {earlier} now")
+
+
 def _reached_its_limit(training: Training, program: str) -> bool:
     """Look at the checkpoint that fairseq-train would continue from, and put it in order for it.
 
     fairseq-train does another update with a checkpoint that has had all of them.
     """
-    last = newest_checkpoint(training.folder.checkpoints, lambda message: say(program, message))
+    is_first = training.placement.node_rank == 0
+    try:
+        last = newest_checkpoint(training.folder.checkpoints, lambda message: say(program, message))
+    except UserError as error:
+        # The command that began the run continues it; this one cannot be continued.
+        if not (training.options.start_over and is_first):
+            raise
+        say(program, f"warning: {str(error).partition(';')[0]}")
+        _set_aside(training.folder, None, program)
+        return False
     if last is None:
         return False
     record = training.record
     last.check_vocabulary(Path(record.data), *record.languages)
-    is_first = training.placement.node_rank == 0
     if 0 < record.limits["max_update"] <= last.updates:
         if is_first:
             training.folder.write_exit_status(0)
@@ -216,14 +236,14 @@ def check_prerequisites(training: Training, program: str) -> None:
     try:
         sacrebleu_tokeniser(record.target_language)
     except UserError as error:
-        say(program, f"warning: {error}, before evaluation")
-    kept = kept_checkpoints(values)
-    if record.average is not None and kept < record.average:
-        say(
-            program,
-            f"warning: {kept} checkpoints will be kept, and the configuration averages {record.average}; keep more "
-            "(--save-interval-updates, --keep-interval-updates), or give --average to scripts/evaluate.sh",
-        )
+        cause, _, remedy = str(error).partition("; ")
+        say(program, f"warning: {cause}; evaluation needs it: {remedy}")
+    average = record.average
+    try:
+        if average is not None or not training.folder.best_checkpoint.exists():
+            check_checkpoints_to_evaluate(values, average, "give a lower --average to scripts/evaluate.sh")
+    except UserError as error:
+        say(program, f"warning: {error}")
     if training.placement.node_rank == 0:
         check_space_for_checkpoints(values, record, training.folder.checkpoints, training.options.place_option)
 

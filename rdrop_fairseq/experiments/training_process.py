@@ -24,6 +24,14 @@ _SECONDS_OF_TORCHRUN = 100
 _SECONDS_BETWEEN_LOOKS = 0.2
 # torchrun's own report of a failure begins so; everything before it is of the training.
 _TORCHRUN_REPORT = re.compile(r"^.*torch[./]distributed[./]elastic.*(?:closing signal|fail)", re.MULTILINE)
+# After a signal torchrun fails with such lines in the log, and so does a training one of whose processes it ended.
+_ENDED_BY_SIGNAL = re.compile(r"SignalException|killed by signal|exitcode\s*: (?:-|1(?:29|[3-5]\d))")
+# An error of the training's own meanwhile, such as a full disk; that others are gone, or were told to end, is none.
+_OWN_FAILURE = re.compile(
+    r"^(?:\[rank\d+\]: )?(?!.*(?:[Ss]ignal|[Cc]onnection|ChildFailedError))"
+    r"([\w.]*(?:Error|Exception)\b.*|cannot write .*)$",
+    re.MULTILINE,
+)
 # The process that failed first; others fail in consequence.
 _FIRST_FAILURE = re.compile(r"^Root Cause.*?^\s*rank\s*:\s*(\d+)", re.MULTILINE | re.DOTALL)
 
@@ -47,6 +55,7 @@ class TrainingProcess:
         self._start = log.stat().st_size if log.exists() else 0
         self._end_requested: Optional[float] = None
         self._signal: Optional[int] = None
+        self._size_at_signal = 0
         with open(log, "ab") as stream:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment
@@ -55,13 +64,16 @@ class TrainingProcess:
     def follow(self, name: str) -> int:
         """Show the progress until the training has ended, whether or not somebody reads it.
 
-        A signal to end (SIGTERM, SIGUSR1, SIGINT, SIGHUP) is passed on to it as SIGTERM.
+        A signal to end (SIGTERM, SIGUSR1, SIGINT, SIGHUP) is passed on to it as SIGTERM. One that is ignored stays so:
+        nohup ignores SIGHUP, and a shell SIGINT for what runs in its background.
 
         Returns:
-            The exit status as a shell gives it: 128 plus the number of the signal that ended it.
+            The exit status as a shell gives it: 128 plus the number of the signal that ended it. A training that
+            completed or failed after a signal has its own.
         """
         signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
-        previous = {number: signal.signal(number, self._request_end) for number in signals}
+        heeded = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+        previous = {number: signal.signal(number, self._request_end) for number in heeded}
         progress = Progress(name)
         try:
             with open(self._log, encoding="utf-8", errors="replace") as stream:
@@ -84,22 +96,33 @@ class TrainingProcess:
             self._process.wait()
             for number, handler in previous.items():
                 signal.signal(number, handler)
-        if self._signal is not None:
-            return 128 + self._signal
         status = self._process.returncode
-        return status if status >= 0 else 128 - status
+        status = status if status >= 0 else 128 - status
+        if self._signal is not None and (status > 128 or (status != 0 and self._was_ended_by_signal())):
+            return 128 + self._signal
+        return status
 
     def last_message(self) -> str:
-        """The last line that the training itself wrote."""
+        """The line in which the training itself says why it failed: the last one that it wrote."""
+        # torchrun's report begins with the signal, before what the training wrote after it.
+        own = _OWN_FAILURE.findall(self._written_since(self._size_at_signal)) if self._signal is not None else []
+        return own[-1] if own else message_of_failure(self._written_since(self._start)) or "it wrote nothing"
+
+    def _was_ended_by_signal(self) -> bool:
+        """Whether a training that failed after a signal did so because of it."""
+        text = self._written_since(self._size_at_signal)
+        return bool(_ENDED_BY_SIGNAL.search(text)) and not _OWN_FAILURE.search(text)
+
+    def _written_since(self, start: int) -> str:
         with open(self._log, encoding="utf-8", errors="replace") as stream:
-            stream.seek(self._start)
-            text = stream.read()
-        return message_of_failure(text) or "it wrote nothing"
+            stream.seek(start)
+            return stream.read()
 
     def _request_end(self, number: int, frame: object) -> None:
         self._signal = number
         if self._end_requested is None:
             self._end_requested = time.monotonic()
+            self._size_at_signal = self._log.stat().st_size
         self._process.send_signal(signal.SIGTERM)
 
     def _insist(self) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import math
 import re
 import shlex
 from pathlib import Path
@@ -30,7 +29,7 @@ from rdrop_fairseq.evaluation.text_checks import SUBWORD_MARKS
 from rdrop_fairseq.experiments.configuration import PACKAGE
 from rdrop_fairseq.experiments.fairseq_parsers import check_flags
 from rdrop_fairseq.experiments.options import joins_subwords, settings_of_words, task_words
-from rdrop_fairseq.experiments.prerequisites import longest_beyond, position_limits
+from rdrop_fairseq.experiments.prerequisites import lengths_taken, longest_beyond, position_limits
 from rdrop_fairseq.experiments.resuming import Checkpoint
 from rdrop_fairseq.experiments.run_folder import RunFolder
 
@@ -165,10 +164,8 @@ class Translation:
         """
         limits, of_model = position_limits(values), checkpoint.positions
         if checkpoint.has_table_of_positions:
-            # Sources that are truncated have the length that the model was trained with.
-            source = limits[0] if math.isinf(limits[0]) else min(limits[0], of_model[0])
-            limits = (source, min(limits[1], of_model[1]))
-        lengths = sentence_lengths(self.data, "test", *self.languages)
+            limits = (min(limits[0], of_model[0]), min(limits[1], of_model[1]))
+        lengths = lengths_taken(self.data, "test", self.languages, values)
         found = longest_beyond(lengths, limits)
         if found:
             remedies = [] if checkpoint.has_table_of_positions else [f"give {found.flag} {found.length}"]
@@ -181,8 +178,7 @@ class Translation:
         # fairseq-generate takes the lower one of the model's limit and that of its own flags.
         if longest_beyond(lengths, of_model) and not checkpoint.has_table_of_positions:
             names = ("max_source_positions", "max_target_positions")
-            raised = {name: int(limit) for name, limit in zip(names, limits) if math.isfinite(limit)}
-            self._overrides = ["--model-overrides", str(raised)]
+            self._overrides = ["--model-overrides", str(dict(zip(names, limits)))]
 
     def _check_vocabulary(self, checkpoint: Checkpoint) -> None:
         """By the number of symbols, and where the training noted the dictionaries by their contents."""

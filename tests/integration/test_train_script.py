@@ -161,7 +161,8 @@ def test_a_last_checkpoint_that_was_cut_off(finished, tmp_path):
     last, best = (run / "checkpoints" / f"checkpoint_{name}.pt" for name in ("last", "best"))
     last.write_bytes(last.read_bytes()[:5000])
     result = train(*arguments, "--run-dir", run, "--max-update", "13")
-    assert f"warning: {last} is damaged; training on from checkpoint_best.pt, after update 12" in result.stderr
+    assert f"warning: checkpoint {last} is incomplete or damaged" in result.stderr
+    assert "; training on from checkpoint_best.pt, after update 12" in result.stderr
     assert [number for number, *_ in updates(run)] == list(range(1, 14))
     for path in (last, best):
         path.write_bytes(path.read_bytes()[:5000])

@@ -11,10 +11,11 @@ import pytest
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.experiments import placement, quickstart, reproduction
+from rdrop_fairseq.experiments import training as training_module
 from rdrop_fairseq.experiments.__main__ import train_parser
 from rdrop_fairseq.experiments.configuration import find_configuration
 from rdrop_fairseq.experiments.options import settings_of_words
-from rdrop_fairseq.experiments.prerequisites import check_checkpoints_to_average, kept_checkpoints
+from rdrop_fairseq.experiments.prerequisites import check_checkpoints_to_evaluate, kept_checkpoints
 from rdrop_fairseq.experiments.training import Training, check_prerequisites, plan_training
 
 TEXT_OF = {split: (f"{split}.en", f"{split}.de") for split in ("train", "valid", "test")}
@@ -85,17 +86,24 @@ def test_a_sentence_of_the_test_set_beyond_the_positions(plan, longest, tmp_path
     assert message.endswith(f"; give --max-target-positions {length}")
     message = refused(plan("--max-source-positions", "5", skip))
     assert message.endswith(f"; give --max-source-positions {length}, or --truncate-source")
-    check_prerequisites(plan("--max-source-positions", "5", skip, "--truncate-source"), "train.sh")
+    truncating = ("--max-source-positions", "5", "--truncate-source")
+    check_prerequisites(plan(*truncating, skip), "train.sh")
+    # The sources of validation are shortened, too, and so fit into a batch.
+    message = refused(plan(*truncating, "--max-target-positions", "5"))
+    assert message.startswith("line ") and " of valid.de has " in message and "--max-target-positions" in message
+    assert "of valid.de has" in refused(plan(*truncating, max_tokens=6))
     # A run that was trained before this was checked goes on: nothing about its model could be changed.
     training = plan("--max-source-positions", "5", skip)
     training.folder.checkpoints.mkdir(parents=True)
-    training.folder.last_checkpoint.touch()
+    training.folder.last_checkpoint.write_text("parameters")
     check_prerequisites(training, "train.sh")
 
 
 def test_training_pairs_that_are_left_out(plan, data_bin, capsys):
     skip = "--skip-invalid-size-inputs-valid-test"
     message = refused(plan(skip, max_tokens=2))
+    assert message.startswith(f"none of the 80 training pairs in {data_bin} has at most 2 and 2 sub-words; raise")
+    message = refused(plan(skip, "--truncate-source", max_tokens=2))
     assert message.startswith(f"none of the 80 training pairs in {data_bin} has at most 2 and 2 sub-words; raise")
     check_prerequisites(plan(skip, max_tokens=6), "train.sh")
     assert re.search(r"warning: \d+ of 80 training pairs are left out", capsys.readouterr().err)
@@ -110,7 +118,8 @@ def test_remedies_leave_a_run_the_same(plan):
 def values(**changes) -> argparse.Namespace:
     defaults = {
         "max_update": 0, "max_epoch": 0, "save_interval_updates": 0, "keep_interval_updates": -1, "save_interval": 1,
-        "keep_last_epochs": -1, "no_epoch_checkpoints": False,
+        "keep_last_epochs": -1, "no_epoch_checkpoints": False, "no_save": False, "disable_validation": False,
+        "validate_interval": 1, "validate_after_updates": 0,
     }  # fmt: skip
     return argparse.Namespace(**{**defaults, **changes})
 
@@ -127,16 +136,69 @@ def values(**changes) -> argparse.Namespace:
         ({"max_epoch": 10, "keep_last_epochs": 5}, 5),
         ({"max_update": 10, "keep_last_epochs": 5}, 5),
         ({"max_epoch": 10, "no_epoch_checkpoints": True}, 0),
+        ({"max_epoch": 10, "no_save": True}, 0),
     ],
 )
 def test_checkpoints_that_are_kept(changes, kept):
     assert kept_checkpoints(values(**changes)) == kept
     if kept < math.inf:
-        check_checkpoints_to_average(values(**changes), kept)
-        with pytest.raises(
-            UserError, match=f"{kept + 1} checkpoints are to be averaged and the training keeps {kept};"
-        ):
-            check_checkpoints_to_average(values(**changes), kept + 1)
+        check_checkpoints_to_evaluate(values(**changes), kept)
+        with pytest.raises(UserError) as error:
+            check_checkpoints_to_evaluate(values(**changes), kept + 1)
+        remedy = "leave --no-save out" if "no_save" in changes else "keep more with --save-interval-updates and"
+        remedy = f"give a lower --average, or {remedy}" if kept > 0 else remedy
+        assert str(error.value).startswith(
+            f"{kept + 1} checkpoints are to be averaged and the training keeps {kept}; {remedy}"
+        )
+
+
+NO_BEST = "no checkpoint_best.pt, which is translated with, is written with "
+
+
+@pytest.mark.parametrize(
+    "changes, hindrance",
+    [
+        ({}, None),
+        ({"no_save": True}, "--no-save; leave it out"),
+        ({"disable_validation": True}, "--disable-validation; leave it out"),
+        (
+            {"max_epoch": 1, "validate_interval": 2},
+            "--max-epoch 1 and --validate-interval 2; give --validate-interval 1",
+        ),
+        (
+            {"max_epoch": 5, "validate_interval": 2, "save_interval": 3},
+            "--max-epoch 5 and --validate-interval 2, --save-interval 3; give --validate-interval 1 and "
+            "--save-interval 1",
+        ),
+        ({"max_epoch": 6, "validate_interval": 2, "save_interval": 3}, None),
+        ({"max_epoch": 1, "validate_interval": 2, "max_update": 4}, None),
+        ({"max_epoch": 1, "validate_interval": 2, "save_interval_updates": 4}, None),
+        (
+            {"max_update": 4, "validate_after_updates": 5},
+            "--validate-after-updates 5; leave it out, or give --max-update 5 or more",
+        ),
+        ({"max_update": 5, "validate_after_updates": 5}, None),
+    ],
+)
+def test_a_best_checkpoint_will_be_written(changes, hindrance):
+    if hindrance is None:
+        check_checkpoints_to_evaluate(values(**changes), None)
+    else:
+        with pytest.raises(UserError) as error:
+            check_checkpoints_to_evaluate(values(**changes), None)
+        assert str(error.value) == NO_BEST + hindrance
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--disable-validation", "--no-save", "--max-epoch 1", "--validate-interval 20", "--validate-after-updates 9"],
+)
+def test_the_quickstart_refuses_to_train_without_a_best_checkpoint(parallel_text, tmp_path, words):
+    folder = tmp_path / "run"
+    given = ["--data", str(parallel_text), "--run-dir", str(folder), "--cpu", *words.split()]
+    with pytest.raises(UserError, match=f"^{NO_BEST}.*{words}"):
+        quickstart.main(given)
+    assert not folder.exists()
 
 
 def test_an_average_of_more_checkpoints_is_refused_before_the_preparation(tmp_path):
@@ -157,6 +219,21 @@ def test_a_tokeniser_that_is_missing_is_found_before_the_preparation(parallel_te
     with pytest.raises(UserError, match="tokeniser for ja is not installed; pip install"):
         quickstart.main(words)
     assert not (tmp_path / "run").exists()
+
+
+def test_warnings_of_train(plan, monkeypatch, capsys):
+    """It does not evaluate itself."""
+
+    def missing(language: str) -> None:
+        raise UserError("the tokeniser is not installed; pip install it")
+
+    monkeypatch.setattr(training_module, "sacrebleu_tokeniser", missing)
+    check_prerequisites(plan("--no-save"), "train.sh")
+    lines = capsys.readouterr().err.splitlines()
+    assert any(
+        line.endswith("warning: the tokeniser is not installed; evaluation needs it: pip install it") for line in lines
+    )
+    assert any(line.endswith("the training keeps 0; leave --no-save out") and "warning: " in line for line in lines)
 
 
 def test_space_for_checkpoints(plan, data_bin, monkeypatch):

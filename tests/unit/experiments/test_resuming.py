@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.experiments import resuming
 from rdrop_fairseq.experiments.resuming import newest_checkpoint
 
 
@@ -79,7 +80,7 @@ def save_after(checkpoint, name: str, updates: int) -> None:
     torch.save({**state, "optimizer_history": [{"num_updates": updates}]}, checkpoint.parent / name)
 
 
-@pytest.mark.parametrize("damage", ["half", "empty", "gone", "model: None", "model: list", "history"])
+@pytest.mark.parametrize("damage", ["half", "empty", "gone", "model: None", "model: list", "model: none", "history"])
 def test_the_newest_one_takes_the_place_of_a_damaged_last_one(checkpoint, damage):
     names = ("checkpoint_1_2.pt", "checkpoint_best.pt", "checkpoint1.pt", "checkpoint.best_loss_2.5.pt")
     for updates, name in zip((2, 1, 1, 1), names):
@@ -93,6 +94,7 @@ def test_the_newest_one_takes_the_place_of_a_damaged_last_one(checkpoint, damage
     else:
         changes = {
             "model: None": {"model": None},
+            "model: none": {"model": {}},
             "model: list": {"model": {"encoder.embed_tokens.weight": [1]}},
             "history": {"optimizer_history": [3]},
         }[damage]
@@ -100,11 +102,31 @@ def test_the_newest_one_takes_the_place_of_a_damaged_last_one(checkpoint, damage
     said = []
     found = newest_checkpoint(checkpoint.parent, said.append)
     assert found.updates == 2 and found.path.name == "checkpoint_1_2.pt"
-    state = "gone" if damage == "gone" else "damaged"
-    assert said == [f"warning: {checkpoint} is {state}; training on from checkpoint_1_2.pt, after update 2"]
+    cause = {
+        "half": f"checkpoint {checkpoint} is incomplete or damaged (probably cut off while it was written or copied)",
+        "gone": f"{checkpoint} is gone",
+        "model: None": f"{checkpoint} is not what fairseq-train writes (model is None)",
+        "model: none": f"{checkpoint} has no parameters",
+    }
+    assert len(said) == 1 and said[0].startswith(f"warning: {cause.get(damage, '')}")
+    assert said[0].endswith("; training on from checkpoint_1_2.pt, after update 2")
     found.put_last()
     assert read_last_checkpoint(checkpoint).updates == 2
     assert checkpoint.read_bytes() == (checkpoint.parent / "checkpoint_1_2.pt").read_bytes()
+
+
+def test_not_every_checkpoint_is_loaded(checkpoint, monkeypatch):
+    """Names with numbers say which one is the newest."""
+    for name, updates in (("checkpoint_2_9.pt", 9), ("checkpoint_2_10.pt", 10), ("checkpoint_3_11.pt", 11)):
+        save_after(checkpoint, name, updates)
+    for name, updates in (("checkpoint9.pt", 9), ("checkpoint10.pt", 12), ("checkpoint_best.pt", 8)):
+        save_after(checkpoint, name, updates)
+    checkpoint.unlink()
+    (checkpoint.parent / "checkpoint_3_11.pt").write_bytes(b"")
+    loaded, load = [], resuming.load_checkpoint
+    monkeypatch.setattr(resuming, "load_checkpoint", lambda path: loaded.append(path.name) or load(path))
+    assert newest_checkpoint(checkpoint.parent, str).path.name == "checkpoint10.pt"
+    assert loaded == ["checkpoint_3_11.pt", "checkpoint_2_10.pt", "checkpoint10.pt", "checkpoint_best.pt"]
 
 
 def test_checkpoints_none_of_which_can_be_read(checkpoint):

@@ -83,11 +83,13 @@ def test_complete_with_its_checkpoints_only(tmp_path):
     folder = RunFolder(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(asdict(RECORD)))
     folder.checkpoints.mkdir()
-    folder.last_checkpoint.touch()
+    folder.last_checkpoint.write_text("parameters")
     limits = {**dict.fromkeys(LIMITS, 0), "max_update": 12}
     assert not folder.is_complete(limits)
     folder.write_exit_status(0)
     assert folder.is_complete(limits) and not folder.is_complete({**limits, "max_update": 13})
+    folder.last_checkpoint.write_text("")
+    assert not folder.is_complete(limits)
     folder.last_checkpoint.unlink()
     assert not folder.is_complete(limits)
 
@@ -114,3 +116,6 @@ def test_set_aside(tmp_path):
     # The command that began it continues it, as when a job is put back into the queue.
     assert folder.set_aside("train --start-over") is None
     assert folder.set_aside("train --start-over --lr 1").name == "earlier.3"
+    # It cannot continue a run without a checkpoint that can be read.
+    folder.begin(RECORD, configuration, ["train --start-over", "fairseq-train"])
+    assert folder.set_aside().name == "earlier.4"

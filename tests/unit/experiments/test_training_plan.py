@@ -112,6 +112,7 @@ def test_tensorboard(command, tmp_path):
         (("wmt14_en_d",), "no configuration wmt14_en_d; did you mean wmt14_en_de?"),
         (("./absent.yaml",), "cannot read configuration absent.yaml: No such file"),
         (("wmt14_en_de", "--save-dir", "x"), "--save-dir is set by the script; --run-dir chooses the folder"),
+        (("wmt14_en_de", "--no-last-checkpoints"), "--no-last-checkpoints is set by the script; a run resumes from"),
         (("wmt14_en_de", "--update-freq=2"), "--update-freq is set by the script; it follows from --tokens-per"),
         (("wmt14_en_de", "--distributed-port", "1"), "--distributed-port is set by the script; give --gpus"),
         (("wmt14_en_de", "--criterion", "x"), "--criterion is set by the script; the configuration"),

@@ -54,10 +54,37 @@ def test_a_training_goes_on_when_its_reader_goes_away(tmp_path, monkeypatch):
     assert (tmp_path / "log").read_text().endswith("at its end\n")
 
 
-def test_a_signal_reaches_the_training(tmp_path):
+# What torchrun writes when it is told to end; its status is 1, whatever its processes do then.
+CLOSING = "W1121 04:20:09 27879 torch/distributed/elastic/multiprocessing/api.py:1028] Sending process 3 closing signal"
+TORCHRUN = (
+    "Traceback (most recent call last):\n"
+    "torch.distributed.elastic.multiprocessing.api.SignalException: Process 27879 got signal: 15"
+)
+FULL = "cannot write checkpoints to x: No space left on device; choose another --save-dir, or free space"
+GONE = "[rank1]: RuntimeError: Connection closed by peer"
+
+
+@pytest.mark.parametrize(
+    "written, end, status, message",
+    [
+        (["ended"], 143, 143, "ended"),
+        (["ended"], -9, 143, "ended"),
+        (["ended"], 0, 0, "ended"),
+        ([FULL], 1, 1, FULL),
+        ([CLOSING, TORCHRUN], 1, 143, "ready"),
+        ([CLOSING, GONE, TORCHRUN], 1, 143, "ready"),
+        ([CLOSING, FULL, GONE, TORCHRUN], 1, 1, FULL),
+        ([CLOSING, "[rank0]: OSError: this", TORCHRUN], 1, 1, "OSError: this"),
+        (["RuntimeError: DataLoader worker (pid 5) is killed by signal: Terminated."], 1, 143, None),
+    ],
+)
+def test_a_signal_reaches_the_training(tmp_path, written, end, status, message):
+    """A training that completes or fails after it has its own status."""
+    text = "\n".join(written)
+    last = f"sys.exit({end})" if end >= 0 else f"os.kill(os.getpid(), {-end})"
     program = (
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (print('ended', flush=True), sys.exit(0)))\n"
+        "import os, signal, sys, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (print({text!r}, flush=True), {last}))\n"
         "print('ready', flush=True)\ntime.sleep(60)"
     )
     process = start(tmp_path, program)
@@ -70,10 +97,25 @@ def test_a_signal_reaches_the_training(tmp_path):
 
     thread = threading.Thread(target=send)
     thread.start()
-    status = process.follow("rdrop")
+    assert process.follow("rdrop") == status
     thread.join()
-    assert status == 128 + signal.SIGTERM
-    assert (tmp_path / "log").read_text().splitlines() == ["ready", "ended"]
+    assert (tmp_path / "log").read_text() == f"ready\n{text}\n"
+    assert message is None or process.last_message() == message
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path):
+    """As nohup leaves SIGHUP: the training outlives the terminal."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(tmp_path, "import time; print('ready', flush=True); time.sleep(1); print('complete')")
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGHUP))
+        timer.start()
+        assert process.follow("rdrop") == 0
+        timer.join()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    assert (tmp_path / "log").read_text() == "ready\ncomplete\n"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a process with its parent")

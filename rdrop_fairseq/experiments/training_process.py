@@ -13,6 +13,7 @@ from rdrop_fairseq.common.processes import program_path
 from rdrop_fairseq.evaluation.training_log import parse_training_log
 
 SECONDS_BETWEEN_LINES = 5.0
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 # fairseq-train prints its configuration once, as a Python dictionary.
 _LIMITS = re.compile(r"'max_epoch': (\d+), 'max_update': (\d+)")
 
@@ -56,10 +57,13 @@ class TrainingProcess:
         self._end_requested: Optional[float] = None
         self._signal: Optional[int] = None
         self._size_at_signal = 0
+        self._signals = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         with open(log, "ab") as stream:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment
-            )
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
+                # torchrun heeds also what it inherits as ignored: the terminal must not reach it.
+                start_new_session=len(self._signals) < len(_SIGNALS),
+            )  # fmt: skip
 
     def follow(self, name: str) -> int:
         """Show the progress until the training has ended, whether or not somebody reads it.
@@ -71,9 +75,7 @@ class TrainingProcess:
             The exit status as a shell gives it: 128 plus the number of the signal that ended it. A training that
             completed or failed after a signal has its own.
         """
-        signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
-        heeded = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
-        previous = {number: signal.signal(number, self._request_end) for number in heeded}
+        previous = {number: signal.signal(number, self._request_end) for number in self._signals}
         progress = Progress(name)
         try:
             with open(self._log, encoding="utf-8", errors="replace") as stream:

@@ -16,7 +16,7 @@ from rdrop_fairseq.experiments.__main__ import train_parser
 from rdrop_fairseq.experiments.configuration import find_configuration
 from rdrop_fairseq.experiments.options import settings_of_words
 from rdrop_fairseq.experiments.prerequisites import check_checkpoints_to_evaluate, kept_checkpoints
-from rdrop_fairseq.experiments.training import Training, check_prerequisites, plan_training
+from rdrop_fairseq.experiments.training import Training, check_prerequisites, plan_training, train
 
 TEXT_OF = {split: (f"{split}.en", f"{split}.de") for split in ("train", "valid", "test")}
 
@@ -270,3 +270,59 @@ def test_one_device_unless_more_are_asked_for(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="1000 tokens per update are no multiple of 1000 tokens on each of 8 process"):
         options, _ = quickstart._parse(["--gpus", "8", "--run-dir", str(tmp_path)])
         plan_training(find_configuration("quickstart"), "baseline", options, [])
+
+
+class OtherProcess:
+    """In the place of a training: it leaves a checkpoint that was cut off."""
+
+    started = 0
+
+    def __init__(self, command, environment, log) -> None:
+        OtherProcess.started += 1
+        folder = log.parent / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        (folder / "checkpoint_last.pt").write_bytes(bytes(100))
+
+    def follow(self, name: str) -> int:
+        return 143
+
+
+@pytest.fixture
+def plan_for_node(data_bin, tmp_path, monkeypatch):
+    """The training of one of two nodes with these options; no process is started."""
+    monkeypatch.setattr(training_module, "TrainingProcess", OtherProcess)
+    monkeypatch.setattr(OtherProcess, "started", 0)
+
+    def plan_for_node(rank: int, *own: str, lr: str = "0.1") -> Training:
+        words = ["wmt14_en_de", "--cpu", "--data", data_bin, "--run-dir", tmp_path / "run", "--max-tokens", "50"]
+        words += ["--tokens-per-update", "100", "--nnodes", "2", "--node-rank", rank, "--master-addr", "first"]
+        options = train_parser().parse_args([str(word) for word in (*words, "--master-port", "29400", *own)])
+        flags = [*fairseq_tools.TINY_TRANSFORMER, "--max-update", "12", "--lr", lr]
+        return plan_training(
+            find_configuration("wmt14_en_de"), "rdrop", options, settings_of_words(flags, "fairseq-train")
+        )
+
+    return plan_for_node
+
+
+def test_starting_over_a_run_that_cannot_continue(plan_for_node, tmp_path):
+    """Also where the command that began it is given again, as when a job is put back into the queue."""
+    run = tmp_path / "run"
+    for attempt in (1, 2, 3):
+        assert train(plan_for_node(0, "--start-over"), "train --start-over", "train.sh") == 143
+        assert OtherProcess.started == attempt and len(list(run.glob("earlier.*"))) == attempt - 1
+    with pytest.raises(UserError, match="is incomplete or damaged .*; train from the beginning with --start-over"):
+        train(plan_for_node(0), "train", "train.sh")
+
+
+def test_other_nodes_do_not_look_at_a_run_that_is_set_aside(plan_for_node, tmp_path):
+    """Nor at a complete one: the first node may be about to move it."""
+    run = tmp_path / "run"
+    train(plan_for_node(0), "train", "train.sh")
+    (run / "exit_status").write_text("0\n")
+    assert train(plan_for_node(1), "train", "train.sh") == 0 and OtherProcess.started == 1
+    for lr in ("0.1", "0.2"):
+        assert train(plan_for_node(1, "--start-over", lr=lr), "train --start-over", "train.sh") == 143
+    assert OtherProcess.started == 3 and not list(run.glob("earlier.*"))
+    with pytest.raises(UserError, match="holds a run with other settings: --lr is 0.1 there and 0.2 here"):
+        train(plan_for_node(1, lr="0.2"), "train", "train.sh")

@@ -104,7 +104,7 @@ def test_a_signal_reaches_the_training(tmp_path, written, end, status, message):
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path):
-    """As nohup leaves SIGHUP: the training outlives the terminal, whose signals do not reach it (torchrun heeds them)."""
+    """As nohup leaves SIGHUP: the terminal does not reach the training, whose torchrun heeds such a signal."""
     previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         process = start(tmp_path, "import os, time; time.sleep(1); print(os.getsid(0) == os.getpid())")

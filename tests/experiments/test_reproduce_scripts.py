@@ -87,7 +87,7 @@ def test_from_archives_to_a_comparison(reproduced):
             assert flags in command
     comparison = json.loads((runs / "wmt14_en_de-rdrop" / "evaluation" / "comparison.json").read_text())
     assert comparison["baseline"] == "wmt14_en_de-baseline" and len(comparison["systems"]) == 2
-    assert comparison["systems"][1]["bleu"]["p_value"] is not None
+    assert comparison["systems"][1]["metrics"]["BLEU"]["p_value"] is not None
     assert "wmt14_en_de-rdrop: tokenised BLEU = " in result.stdout and "tok:13a" in result.stdout
     assert (runs / "wmt14_en_de-rdrop" / "evaluation" / "comparison.md").read_text().count("|") > 20
 

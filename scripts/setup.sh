@@ -39,18 +39,13 @@ done
 runs() { "$1" -c "import sys; sys.path = list(filter(None, sys.path)); $2" &>/dev/null </dev/null; } # runs PYTHON CODE
 modern="assert sys.version_info >= (3, 11)" # what fairseq-fixed and the pins are for
 ours="import rdrop_fairseq; assert rdrop_fairseq.__file__ == '$repository_root/rdrop_fairseq/__init__.py'"
-# What is asked for, and what is installed: a package that comes, goes or changes later may break the environment.
-packages='import glob, sys; print(sorted(name for path in sys.path if path for name in glob.glob(path + "/*-info")))'
-key() {
-    { cat "$pins" "$repository_root/pyproject.toml" "$0"; echo "$interpreter $torch"; "$interpreter" -c "$packages"; } 2>&1 | cksum
-}
+[[ $mode == venv ]] || ours="import torch, fairseq; $ours" # others may change it
+key() { { cat "$pins" "$repository_root/pyproject.toml" "$0"; echo "$interpreter $torch"; } 2>&1 | cksum; }
 note() { printf '%s\n' "mode=$mode" "venv=$venv" "torch=$torch" "python=$interpreter" "$@" >"$setup_folder/environment"; }
-remedy="try the network and 'pip config list'"
 step() { # step MESSAGE COMMAND...: the output of the command goes to the log
     log "$1" && "${@:2}" >>"$log_file" 2>&1 </dev/null && return
     [[ ! -f $mark ]] || echo "$folder" >"$mark" # what fails by itself leaves nothing half installed
-    ! grep -aq '^ERROR: ResolutionImpossible' "$log_file" || remedy="choose another --torch or --python"
-    fail "$1 failed: $(grep -ai error "$log_file" | grep -v ResolutionImpossible: | tail -n 1); $remedy, see $log_file"
+    fail "$1 failed: $(grep -ai error "$log_file" | tail -n 2 | paste -sd " "); see $log_file, the network and 'pip config list'"
 }
 pip_install() { PATH=${interpreter%/*}:$PATH "$interpreter" -m pip install --constraint "$constraints" "$@"; }
 mkdir -p "$setup_folder" && exec 9>>"$setup_folder/lock" # two at once would mix their packages
@@ -98,11 +93,7 @@ step "installing ${torch:-torch}" pip_install "${torch:-torch}" "setuptools>=61"
 # In an environment of its own the build of fairseq would fetch the newest torch once more. It looks for ninja on PATH.
 { [[ $mode == existing ]] && runs "$interpreter" "import fairseq"; } \
     || step "installing fairseq, which may take minutes" pip_install --no-build-isolation fairseq-fixed
-step "installing rdrop_fairseq" pip_install --no-deps --no-build-isolation --editable "$repository_root"
-"$interpreter" -c 'import importlib.metadata; print(*importlib.metadata.requires("rdrop_fairseq"), sep="\n")' \
-    | grep -v ^fairseq | sed -E 's/(;| and) *extra == .*//' >"$setup_folder/requirements"
-step "installing the other packages" pip_install --requirement "$setup_folder/requirements"
-if [[ $mode == venv ]]; then remedy="delete $folder and repeat"; else remedy="leave --existing out for one of its own"; fi
+step "installing rdrop_fairseq" pip_install --no-build-isolation --editable "${repository_root}[plot,test]"
 step "trying the environment" "$interpreter" -c "import torch, fairseq, sacrebleu, tabulate, pytest; $ours"
 note "programs=$("$interpreter" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')" "key=$(key)"
 [[ ! -f $mark ]] || echo "$folder" >"$mark"

@@ -14,3 +14,13 @@ class UserError(ValueError, SystemExit):
         super().__init__(message)
         # What the interpreter prints for an uncaught SystemExit.
         self.code = message
+
+    @property
+    def cause(self) -> str:
+        """The message without its remedy, which follows a semicolon."""
+        return str(self.args[0]).partition(";")[0]
+
+    @property
+    def remedy(self) -> str:
+        """What follows the cause; empty where the message names none."""
+        return str(self.args[0]).partition(";")[2].strip()

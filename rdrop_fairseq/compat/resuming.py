@@ -1,7 +1,7 @@
 """A training that was interrupted goes on as if it had not been: the same batches, figures and decisions.
 
 fairseq itself stores parameters, optimiser, learning rate and the place in the data, and seeds dropout by the number of
-the update. What is here are the rest of the things that a resumed training has otherwise than one never interrupted.
+the update. This module mends what else would differ after an interruption.
 """
 
 import sys

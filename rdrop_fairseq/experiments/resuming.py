@@ -167,12 +167,12 @@ def newest_checkpoint(folder: Path, report: Callable[[str], None]) -> Optional[C
     found, more_errors = _newest([path for path in checkpoints_in(folder) if path != last])
     errors += more_errors
     if found is not None:
-        cause = _cause(errors[0]) if last.exists() else f"{last} is gone"
+        cause = errors[0].cause if last.exists() else f"{last} is gone"
         report(f"warning: {cause}; training on from {found.path.name}, after update {found.updates}")
         return found
     if errors:
         more = f", nor can {len(errors) - 1} more" if len(errors) > 1 else ""
-        raise UserError(f"{_cause(errors[0])}{more}; train from the beginning with --start-over, which sets them aside")
+        raise UserError(f"{errors[0].cause}{more}; train from the beginning with --start-over, which sets them aside")
     return None
 
 
@@ -202,8 +202,3 @@ def _sorted_by(form: Optional[Pattern], paths: List[Path]) -> List[Path]:
         return [path for path in paths if not any(other.fullmatch(path.name) for other in _NUMBERED)]
     numbers = {path: int(match[1]) for path in paths for match in [form.fullmatch(path.name)] if match}
     return sorted(numbers, key=lambda path: numbers[path], reverse=True)
-
-
-def _cause(error: UserError) -> str:
-    """What is wrong, without the remedy."""
-    return str(error).partition(";")[0]

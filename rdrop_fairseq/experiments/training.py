@@ -206,7 +206,7 @@ def _reached_its_limit(training: Training, program: str) -> bool:
         # The command that began the run continues it; this one cannot be continued.
         if not (training.options.start_over and is_first):
             raise
-        say(program, f"warning: {str(error).partition(';')[0]}")
+        say(program, f"warning: {error.cause}")
         _set_aside(training.folder, None, program)
         return False
     if last is None:
@@ -236,8 +236,7 @@ def check_prerequisites(training: Training, program: str) -> None:
     try:
         sacrebleu_tokeniser(record.target_language)
     except UserError as error:
-        cause, _, remedy = str(error).partition("; ")
-        say(program, f"warning: {cause}; evaluation needs it: {remedy}")
+        say(program, f"warning: {error.cause}; evaluation needs it: {error.remedy}")
     average = record.average
     try:
         if average is not None or not training.folder.best_checkpoint.exists():

@@ -1,9 +1,9 @@
 """Whether lines are text that can be scored: marks of sub-words, of tokens and of damaged logs, and another reference.
 
 A mark in a few lines may belong to the text: it is warned of. In many lines it is refused. The limit was measured: of
-190,000 lines of news, captions and debates (German, English, French) none has a mark of sub-words or of fairseq's logs, and in
-no corpus more than 1 in 2,900 one of Moses. Text that is split into sub-words has them in a third of the lines and
-more, and text of Moses' tokens in 6 to 75 percent.
+190,000 lines of news, captions and debates (German, English, French) none has a mark of sub-words or of fairseq's logs,
+and in no corpus more than 1 in 2,900 one of Moses. Text that is split into sub-words has them in a third of the lines
+and more, and text of Moses' tokens in 6 to 75 percent.
 """
 
 import re

@@ -20,11 +20,12 @@ TINY_TRANSFORMER = (
 
 def run(command, *arguments, fails: bool = False, **options) -> subprocess.CompletedProcess:
     """Run a command of the environment the tests run in; assert that it succeeds, or that it fails."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **options.pop("env", {})}
+    changes = options.pop("env", {})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **changes}
     executable = Path(sys.executable).parent / command
     words = [str(executable if executable.exists() else command), *map(str, arguments)]
-    # In the interpreter as it starts, what another PYTHONPATH, standard input and so on change is seen; in a fork not.
-    is_plain = set(options) <= {"cwd"} and "PYTHONPATH" not in environment
+    # What another PYTHONPATH changes is seen only while an interpreter starts; a fork has no standard input of its own.
+    is_plain = set(options) <= {"cwd"} and "PYTHONPATH" not in changes
     if is_plain and forked_commands.is_known(words):
         result = forked_commands.run(words, environment, Path(options.get("cwd", ".")), timeout=600)
     else:
@@ -32,6 +33,12 @@ def run(command, *arguments, fails: bool = False, **options) -> subprocess.Compl
     if (result.returncode != 0) is not fails:
         raise AssertionError(f"{' '.join(words)}\nexit status {result.returncode}\n{result.stdout}\n{result.stderr}")
     return result
+
+
+def run_module_of(script, *arguments, **options) -> subprocess.CompletedProcess:
+    """:func:`run` what a script of scripts/ becomes in its last line, without the shell that sets up and starts it."""
+    last = re.fullmatch(r'run_module (?:--set-up )?(.+) "\$@"', Path(script).read_text(encoding="utf-8").splitlines()[-1])
+    return run(sys.executable, "-m", *last[1].split(), *arguments, env={"PYTHONSAFEPATH": "1"}, **options)
 
 
 def write_parallel_text(folder: Path, train: int = 80) -> Path:

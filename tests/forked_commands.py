@@ -19,17 +19,19 @@ from unittest import mock
 
 # These set up the log before they import fairseq; otherwise fairseq does.
 LOG_FIRST = ("fairseq-train", "fairseq-preprocess", "fairseq-interactive", "fairseq-validate")
+REPOSITORY = Path(__file__).resolve().parents[1]
 PRELOADED = ["torch", "sacrebleu", "fairseq", "fairseq.trainer"]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([*PRELOADED, __name__])
 
 
 def is_known(words: List[str]) -> bool:
-    """Whether :func:`run` can run the command: a fairseq-PROGRAM, or ``python -m MODULE`` of this repository."""
-    program = Path(words[0])
-    if program.name.startswith("fairseq-"):
+    """Whether :func:`run` can run the command: a fairseq-PROGRAM, or a module or program of this repository."""
+    if Path(words[0]).name.startswith("fairseq-"):
         return True
-    return str(program) == sys.executable and words[1] == "-m" and words[2].split(".")[0] == "rdrop_fairseq"
+    if words[0] != sys.executable:
+        return False
+    return words[1] == "-m" and words[2].split(".")[0] == "rdrop_fairseq" or REPOSITORY in Path(words[1]).parents
 
 
 def run(words: List[str], environment: Dict[str, str], folder: Path, timeout: float) -> subprocess.CompletedProcess:
@@ -62,15 +64,20 @@ def _become(words: List[str], environment: Dict[str, str], folder: Path, paths: 
     os.environ.update(environment)
     os.chdir(folder)
     warnings.simplefilter(environment.get("PYTHONWARNINGS", "default"))
+    sys.path[:0] = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     try:
         if words[1:2] == ["-m"]:
-            sys.path.insert(0, str(folder))
+            if not environment.get("PYTHONSAFEPATH"):
+                sys.path.insert(0, str(folder))
             sys.argv = words[2:]
             runpy.run_module(words[2], run_name="__main__", alter_sys=True)
+        elif words[1:2] == ["-c"]:
+            sys.argv = words[1:2] + words[3:]
+            exec(compile(words[2], "<string>", "exec"), {"__name__": "__main__"})
         else:
-            sys.path.insert(0, str(Path(words[0]).parent))
-            sys.argv = words
-            runpy.run_path(words[0], run_name="__main__")
+            sys.argv = words[1:] if words[0] == sys.executable else words
+            sys.path.insert(0, str(Path(sys.argv[0]).parent))
+            runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit:
         raise
     except Exception:

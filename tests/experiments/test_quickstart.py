@@ -17,7 +17,7 @@ TINY = [*fairseq_tools.TINY_TRANSFORMER, "--vocab-size", "46", "--max-epoch", "2
 
 
 def quickstart(*arguments, fails=False):
-    return fairseq_tools.run(QUICKSTART, *arguments, fails=fails)
+    return fairseq_tools.run_module_of(QUICKSTART, *arguments, fails=fails)
 
 
 def times(folder):
@@ -34,7 +34,7 @@ def finished(parallel_text, tmp_path_factory):
     """A run folder with everything done, what was printed, and the command."""
     folder = tmp_path_factory.mktemp("runs") / "a run"
     command = ["--data", parallel_text, "--run-dir", folder, *TINY, "--rdrop-alpha", "2.5"]
-    return folder, quickstart(*command), command
+    return folder, fairseq_tools.run(QUICKSTART, *command), command
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from official_archives import newstests, text, wmt14_en_de
 from rdrop_fairseq.evaluation.paper_bleu import PaperScorer
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPT = SCRIPTS / "reproduce_wmt14_en_de.sh"
 TRAINING = [
     *fairseq_tools.TINY_TRANSFORMER, "--tokens-per-update", "400", "--max-tokens", "400", "--max-update", "6",
     "--save-interval-updates", "2", "--num-workers", "0",
@@ -32,7 +33,7 @@ def command(tmp_path_factory):
     newstests(raw, "de")
     folder = tmp_path_factory.mktemp("reproduced")
     return [
-        SCRIPTS / "reproduce_wmt14_en_de.sh", "--raw-dir", raw, "--table", table, "--vocab-size", "95", "--cpu",
+        SCRIPT, "--raw-dir", raw, "--table", table, "--vocab-size", "95", "--cpu",
         "--data-dir", folder / "data", "--runs-dir", folder / "runs", *TRAINING, "--rdrop-alpha", "1", "--average", "2",
     ]  # fmt: skip
 
@@ -62,7 +63,7 @@ def reproduced(command):
 
 
 def evaluate(*arguments, fails=False):
-    return fairseq_tools.run(SCRIPTS / "evaluate.sh", *arguments, fails=fails)
+    return fairseq_tools.run_module_of(SCRIPTS / "evaluate.sh", *arguments, fails=fails)
 
 
 def last_error(*arguments) -> str:
@@ -95,7 +96,7 @@ def test_from_archives_to_a_comparison(reproduced):
 def test_again_does_nothing(reproduced, command):
     runs, result = reproduced
     before = files(runs)
-    again = fairseq_tools.run(*command)
+    again = fairseq_tools.run_module_of(*command)
     assert again.stdout == result.stdout
     changed = {path.name for path, time_of_change in files(runs).items() if before.get(path) != time_of_change}
     # Scores are made anew from the translations, which is quick; nothing else is.
@@ -104,9 +105,9 @@ def test_again_does_nothing(reproduced, command):
 
 def test_stages(command):
     words = [*map(str, command)]
-    result = fairseq_tools.run(*words[:1], "--stage", "evaluate", *words[1:])
+    result = fairseq_tools.run_module_of(SCRIPT, "--stage", "evaluate", *words[1:])
     assert "stage evaluate" in result.stderr and "stage train" not in result.stderr
-    message = fairseq_tools.last_line(fairseq_tools.run(words[0], "--stage", "training", fails=True).stderr)
+    message = fairseq_tools.last_line(fairseq_tools.run_module_of(SCRIPT, "--stage", "training", fails=True).stderr)
     assert "argument --stage: invalid choice: 'training' (choose from" in message
 
 
@@ -127,13 +128,13 @@ def test_stages(command):
 )
 def test_mistakes_are_found_before_the_preparation(tmp_path, words, message):
     where = ["--cpu", "--data-dir", tmp_path / "data", "--runs-dir", tmp_path / "runs"]
-    result = fairseq_tools.run(SCRIPTS / "reproduce_wmt14_en_de.sh", *words, *where, fails=True)
+    result = fairseq_tools.run_module_of(SCRIPT, *words, *where, fails=True)
     assert message in fairseq_tools.last_line(result.stderr) and list(tmp_path.iterdir()) == []
 
 
 def test_data_that_fairseq_would_split_are_refused_before_they_are_made(tmp_path):
     words = ["--cpu", "--data-dir", tmp_path / "a:b", "--runs-dir", tmp_path / "runs"]
-    result = fairseq_tools.run(SCRIPTS / "reproduce_wmt14_en_de.sh", *words, fails=True)
+    result = fairseq_tools.run_module_of(SCRIPT, *words, fails=True)
     assert "for several paths" in fairseq_tools.last_line(result.stderr) and list(tmp_path.iterdir()) == []
 
 

@@ -94,18 +94,18 @@ def test_again_does_nothing_but_check(recipe, served, finished):
     folder = finished[recipe]
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     requests = len(server.requests)
-    result = fairseq_tools.run(*command(recipe, served, folder))
+    result = fairseq_tools.run_module_of(*command(recipe, served, folder))
     assert "is as it should be" in result.stderr and len(server.requests) == requests
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     assert after == before
     archive = next(path for path in (folder / "archives").iterdir() if path.name != "SHA256SUMS")
     content = archive.read_bytes()
     archive.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    message = fairseq_tools.last_line(fairseq_tools.run(*command(recipe, served, folder), fails=True).stderr)
+    message = fairseq_tools.last_line(fairseq_tools.run_module_of(*command(recipe, served, folder), fails=True).stderr)
     assert "is damaged or another file" in message
     # Archives that are no longer needed may be removed.
     archive.unlink()
-    fairseq_tools.run(*command(recipe, served, folder))
+    fairseq_tools.run_module_of(*command(recipe, served, folder))
     archive.write_bytes(content)
 
 
@@ -141,14 +141,14 @@ def test_killed_in_every_stage(recipe, served, finished, tmp_path):
             # On a fast machine the kill came after the end of the stage: once more, and sooner.
             shutil.rmtree(folder / result)
             stages.insert(0, (announcement, result, seconds / 2))
-    fairseq_tools.run(*words)
+    fairseq_tools.run_module_of(*words)
     assert results(folder) == results(finished[recipe])
 
 
 def test_the_number_of_workers_does_not_matter(served, finished, tmp_path):
     words = command("wmt14_en_de", served, tmp_path / "one")
     words[words.index("--workers") + 1] = "1"
-    fairseq_tools.run(*words)
+    fairseq_tools.run_module_of(*words)
     assert results(tmp_path / "one") == results(finished["wmt14_en_de"])
     # More than there is work for are not even started.
     assert "workers=1," in (finished["wmt14_en_de"] / "preprocess.log").read_text()
@@ -158,7 +158,7 @@ def test_stages_one_by_one(served, finished, tmp_path):
     folder = tmp_path / "staged"
     for stage in ("download", "extract", "clean", "tokenise", "learn", "apply", "binarise"):
         assert not (folder / "bin").exists()
-        fairseq_tools.run(*command("wmt14_en_de", served, folder, "--stage", stage, "--stop-stage", stage))
+        fairseq_tools.run_module_of(*command("wmt14_en_de", served, folder, "--stage", stage, "--stop-stage", stage))
     assert results(folder) == results(finished["wmt14_en_de"])
 
 
@@ -175,7 +175,7 @@ def test_what_was_removed_is_made_again(served, finished, tmp_path):
         for name in lost:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        stderr = fairseq_tools.run(*command("multi30k", served, folder)).stderr
+        stderr = fairseq_tools.run_module_of(*command("multi30k", served, folder)).stderr
         for title in ["extracting the text", "learning 95", "splitting into", "binarising"]:
             done = any(title in line and "before" not in line and "gone" not in line for line in stderr.splitlines())
             assert done == (title in titles), (lost, title, stderr)
@@ -212,13 +212,13 @@ def test_text_of_the_user_that_has_changed(served, tmp_path):
         (raw / f"mine.{language}").write_bytes(text(sentences(language, 60, 1)))
     words = [SCRIPTS / "prepare_wmt14_en_de.sh", "--raw-dir", raw, "--corpus", "mine", "--output-dir", folder]
     words += ["--stop-stage", "extract"]
-    fairseq_tools.run(*words)
-    fairseq_tools.run(*words)
+    fairseq_tools.run_module_of(*words)
+    fairseq_tools.run_module_of(*words)
     (raw / "mine.en").write_bytes(text(sentences("en", 60, 2)))
-    message = fairseq_tools.last_line(fairseq_tools.run(*words, fails=True).stderr)
+    message = fairseq_tools.last_line(fairseq_tools.run_module_of(*words, fails=True).stderr)
     assert "mine.en has changed since its text was taken" in message
     shutil.rmtree(folder / "raw")
-    fairseq_tools.run(*words)
+    fairseq_tools.run_module_of(*words)
     assert (folder / "raw" / "train.en").read_bytes() == (raw / "mine.en").read_bytes()
 
 
@@ -232,7 +232,7 @@ def test_tokenised_text_is_taken_as_it_is(tmp_path):
 
     def prepare(*arguments, fails=False):
         options = ["--tokenised-dir", words, "--output-dir", folder, "--vocab-size", "95", *arguments]
-        result = fairseq_tools.run(SCRIPTS / "prepare_iwslt14_de_en.sh", *options, fails=fails)
+        result = fairseq_tools.run_module_of(SCRIPTS / "prepare_iwslt14_de_en.sh", *options, fails=fails)
         return fairseq_tools.last_line(result.stderr)
 
     for split, count in (("train", 90), ("valid", 10), ("test", 10)):
@@ -268,13 +268,13 @@ def test_an_archive_is_checked_before_its_text_is_taken(served, tmp_path):
     archive.write_bytes(archive.read_bytes() + b"x")
     words = [SCRIPTS / "prepare_wmt14_en_de.sh", "--raw-dir", raw, "--table", raw / "table.txt"]
     words += ["--output-dir", tmp_path / "out", "--stage", "extract"]
-    assert "is damaged or another file" in fairseq_tools.last_line(fairseq_tools.run(*words, fails=True).stderr)
+    assert "is damaged or another file" in fairseq_tools.last_line(fairseq_tools.run_module_of(*words, fails=True).stderr)
 
 
 def test_mistakes_end_in_one_line(served, finished, tmp_path):
     def last_error(recipe, *arguments, folder=tmp_path / "out"):
         return fairseq_tools.last_line(
-            fairseq_tools.run(*command(recipe, served, folder, *arguments), fails=True).stderr
+            fairseq_tools.run_module_of(*command(recipe, served, folder, *arguments), fails=True).stderr
         )
 
     assert "no folder" in last_error("multi30k", "--raw-dir", tmp_path / "absent")
@@ -298,11 +298,11 @@ def test_mistakes_end_in_one_line(served, finished, tmp_path):
 
 def test_a_number_of_subwords_can_be_corrected_until_they_are_learnt(served, finished, tmp_path):
     folder = tmp_path / "corrected"
-    result = fairseq_tools.run(*command("multi30k", served, folder, "--vocab-size", "5000"), fails=True)
+    result = fairseq_tools.run_module_of(*command("multi30k", served, folder, "--vocab-size", "5000"), fails=True)
     assert "cannot learn 5000 sub-words" in fairseq_tools.last_line(result.stderr)
     other_text = command("multi30k", served, folder, "--raw-dir", tmp_path)
-    assert "made with other settings" in fairseq_tools.last_line(fairseq_tools.run(*other_text, fails=True).stderr)
-    assert "extracting the text: done before" in fairseq_tools.run(*command("multi30k", served, folder)).stderr
+    assert "made with other settings" in fairseq_tools.last_line(fairseq_tools.run_module_of(*other_text, fails=True).stderr)
+    assert "extracting the text: done before" in fairseq_tools.run_module_of(*command("multi30k", served, folder)).stderr
     assert results(folder) == results(finished["multi30k"])
 
 
@@ -314,7 +314,7 @@ def test_names_with_blanks_are_told_from_several_names(tmp_path):
     noted = []
     for choice in (["--corpus", "a b"], ["--corpus", "a", "--corpus", "b"]):
         words = [SCRIPTS / "prepare_wmt14_en_de.sh", "--output-dir", tmp_path / "out", "--raw-dir", tmp_path, *choice]
-        fairseq_tools.run(*words, "--stop-stage", "download")
+        fairseq_tools.run_module_of(*words, "--stop-stage", "download")
         noted.append((tmp_path / "out" / "settings.txt").read_text())
     assert noted[0] != noted[1]
 

@@ -1,9 +1,12 @@
 """When the plugin registers with fairseq, and what it replaces there for whom: each in a process of its own."""
 
 import json
+import os
 import sys
+from pathlib import Path
 
 import fairseq_tools
+import forked_commands
 import pytest
 from training_runs import PLAIN, RDROP, train_arguments
 
@@ -31,6 +34,15 @@ def python(code: str, *arguments, **environment) -> list:
     return fairseq_tools.run(
         sys.executable, "-c", code, *arguments, env={**ENVIRONMENT, **environment}
     ).stdout.splitlines()
+
+
+def python_with_fairseq(code: str, *arguments, **environment) -> list:
+    """:func:`python`, where it is all the same whether the interpreter has imported torch and fairseq before."""
+    environment = {**os.environ, **ENVIRONMENT, **environment}
+    words = [sys.executable, "-c", code, *arguments]
+    result = forked_commands.run(words, environment, Path.cwd(), timeout=100)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
 
 
 def test_the_losses_import_no_fairseq_and_change_no_torch():
@@ -137,7 +149,7 @@ ALL, EARLY = [True] * len(PLACES), [not later for later in PLACES.values()]
 
 
 def test_another_plugins_wrappers_keep_nothing_from_being_replaced_once():
-    lines = python(
+    lines = python_with_fairseq(
         LOOK + "def foreign(function):\n"
         "    return functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs))\n"
         "for (owner, name), function in zip(places, functions()):\n"
@@ -167,9 +179,10 @@ def test_a_training_without_rdrop_is_as_fairseq_has_it(data_bin, task, criterion
         "look()"
     )
     arguments = [str(data_bin), "--task", task, "--criterion", criterion, *fairseq_tools.TINY_TRANSFORMER]
-    assert json.loads(python(code, json.dumps(list(PLACES)), json.dumps(arguments))[-1]) == expected
+    assert json.loads(python_with_fairseq(code, json.dumps(list(PLACES)), json.dumps(arguments))[-1]) == expected
 
 
 def test_a_training_without_rdrop_is_mended_on_request():
-    lines = python(LOOK + "import rdrop_fairseq\nlook()", json.dumps(list(PLACES)), RDROP_FAIRSEQ_MEND_TRAINING="1")
+    code = LOOK + "import rdrop_fairseq\nlook()"
+    lines = python_with_fairseq(code, json.dumps(list(PLACES)), RDROP_FAIRSEQ_MEND_TRAINING="1")
     assert json.loads(lines[-1]) == ALL

@@ -37,8 +37,9 @@ def run(command, *arguments, fails: bool = False, **options) -> subprocess.Compl
 
 def run_module_of(script, *arguments, **options) -> subprocess.CompletedProcess:
     """:func:`run` what a script of scripts/ becomes in its last line, without the shell that sets up and starts it."""
-    last = re.fullmatch(r'run_module (?:--set-up )?(.+) "\$@"', Path(script).read_text(encoding="utf-8").splitlines()[-1])
-    return run(sys.executable, "-m", *last[1].split(), *arguments, env={"PYTHONSAFEPATH": "1"}, **options)
+    last = last_line(Path(script).read_text(encoding="utf-8"))
+    module = re.fullmatch(r'run_module (?:--set-up )?(.+) "\$@"', last)[1]
+    return run(sys.executable, "-m", *module.split(), *arguments, env={"PYTHONSAFEPATH": "1"}, **options)
 
 
 def write_parallel_text(folder: Path, train: int = 80) -> Path:

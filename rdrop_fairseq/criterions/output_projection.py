@@ -1,9 +1,9 @@
 """Whether the loss may take a model's features and its output projection in the place of its logits."""
 
 import inspect
+import sys
 from typing import Any, Optional
 
-import torch
 from fairseq.models import BaseFairseqModel
 from fairseq.models.fairseq_decoder import FairseqDecoder
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
@@ -80,15 +80,7 @@ def _wrapper_leaves_parameters_alone(model: Any) -> bool:
         elif name not in ("ModuleProxyWrapper", "LegacyDistributedDataParallel"):
             return False
         model = getattr(model, "module", None)
-    return not any(isinstance(parameter, _SHARDED_TYPES) for parameter in model.parameters())
-
-
-def _sharded_types() -> tuple:
-    try:
-        from torch.distributed.tensor import DTensor
-    except ImportError:  # older torch, or torch built without distributed
-        return ()
-    return (DTensor,) if isinstance(DTensor, type) and issubclass(DTensor, torch.Tensor) else ()
-
-
-_SHARDED_TYPES = _sharded_types()
+    # Parameters that torch has sharded. To import their class takes seconds; where there are any, it has been imported.
+    tensor = sys.modules.get("torch.distributed.tensor")
+    sharded = getattr(tensor, "DTensor", ())
+    return not any(isinstance(parameter, sharded) for parameter in model.parameters())

@@ -4,9 +4,7 @@ The tokeniser is sacremoses, a port of the Moses scripts (Koehn et al., ACL 2007
 encoder. So fairseq-interactive with the same settings takes and gives raw text.
 """
 
-from typing import NamedTuple
-
-import sacremoses
+from typing import Any, NamedTuple
 
 from rdrop_fairseq.data.parallel_lines import LineFunction
 
@@ -21,17 +19,15 @@ class MosesSettings(NamedTuple):
     lowercase: bool = False
 
 
-class _Tokenizer(sacremoses.MosesTokenizer):
+def _make_tokenizer(language: str) -> Any:
     """sacremoses's tokeniser, with the sets of letters made once and not at every abbreviation."""
+    import sacremoses  # half a second, which most programs that get here do not need to spend
 
-    _letters = frozenset(sacremoses.MosesTokenizer.IsAlpha)
-    _lower_case = frozenset(sacremoses.MosesTokenizer.IsLower)
-
-    def isanyalpha(self, text: str) -> bool:
-        return not self._letters.isdisjoint(text)
-
-    def islower(self, text: str) -> bool:
-        return self._lower_case.issuperset(text)
+    tokenizer = sacremoses.MosesTokenizer(language)
+    letters, lower_case = frozenset(tokenizer.IsAlpha), frozenset(tokenizer.IsLower)
+    tokenizer.isanyalpha = lambda text: not letters.isdisjoint(text)
+    tokenizer.islower = lower_case.issuperset
+    return tokenizer
 
 
 def make_tokenise(
@@ -42,7 +38,7 @@ def make_tokenise(
     White space of any kind separates words, and control characters are dropped, as sacremoses does. The settings are
     those of :class:`MosesSettings`; ``language`` decides on abbreviations.
     """
-    tokenizer = _Tokenizer(language)
+    tokenizer = _make_tokenizer(language)
 
     def tokenise(line: str) -> str:
         text = tokenizer.tokenize(line, aggressive_dash_splits=dash_splits, escape=escape, return_str=True)
@@ -53,5 +49,7 @@ def make_tokenise(
 
 def make_detokenise(language: str) -> LineFunction:
     """A function from tokens to the line they came from, up to white space, whatever the settings of the tokeniser."""
+    import sacremoses
+
     detokenizer = sacremoses.MosesDetokenizer(language)
     return lambda line: detokenizer.detokenize(line.split())

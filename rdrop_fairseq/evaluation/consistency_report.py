@@ -168,7 +168,7 @@ def _notes(report: ConsistencyReport) -> List[str]:
 
 def _plot(report: ConsistencyReport) -> bytes:
     """Bars of divergences and of nll, and the reliability diagram, as PNG."""
-    figure = new_figure(13, 4.4, f"Consistency of dropout on {report.settings.split}")
+    figure = new_figure((13, 4.4), f"Consistency of dropout on {report.settings.split}")
     divergences, likelihood, reliability = figure.subplots(1, 3)
     for axes, title, groups in (
         (

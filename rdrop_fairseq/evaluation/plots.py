@@ -90,7 +90,7 @@ def _points(curve: _Curve, log: TrainingLog) -> Points:
 
 
 def _draw(curve: _Curve, points: Mapping[str, Points]) -> bytes:
-    figure = new_figure(11, 4.4, curve.title)
+    figure = new_figure((11, 4.4), curve.title)
     over_updates, over_time = figure.subplots(1, 2, sharey=True)
     unit, seconds_per_unit = _time_unit(max(seconds for of_run in points.values() for _, seconds, _ in of_run))
 
@@ -113,8 +113,8 @@ def _draw(curve: _Curve, points: Mapping[str, Points]) -> bytes:
     return png_of(figure)
 
 
-def new_figure(width: float, height: float, title: str) -> Any:
-    """A matplotlib figure of so many inches, without pyplot: no global state, no display, nothing to close.
+def new_figure(size: Tuple[float, float], title: str) -> Any:
+    """A matplotlib figure of a size in inches, without pyplot: no global state, no display, nothing to close.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -125,7 +125,7 @@ def new_figure(width: float, height: float, title: str) -> Any:
         raise UserError(
             "plots need matplotlib; pip install 'rdrop_fairseq[plot]', or pip install matplotlib"
         ) from error
-    figure = MatplotlibFigure(figsize=(width, height), dpi=120, layout="constrained")
+    figure = MatplotlibFigure(figsize=size, dpi=120, layout="constrained")
     figure.suptitle(title)
     return figure
 

@@ -20,6 +20,7 @@ over the tokens of |accuracy - confidence| of their bin.
 import math
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterable, Optional, Sequence, Tuple
@@ -242,6 +243,7 @@ def _load(file: Path, data: Optional[Path], shown: Path) -> Tuple[Any, Any, Path
     from fairseq import checkpoint_utils  # this takes seconds, and registers the task and the criterion of R-Drop
 
     quiet_libraries()
+    warnings.filterwarnings("ignore", module="torch")  # of how fairseq calls it, in every batch
     try:
         (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(file)], {"data": str(data)})
     except FileNotFoundError as error:

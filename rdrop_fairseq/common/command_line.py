@@ -90,6 +90,12 @@ def say(program: str, message: str) -> None:
     show(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {program}: {message}")
 
 
+def name_of_path(path: Path) -> str:
+    """The name of a folder, or of a file without its ending, as it may stand in tables; empty if nothing is left."""
+    path = path.resolve()
+    return re.sub(r"[^\w .,+()-]", "_", path.name if path.is_dir() else path.stem).lstrip("_ .,+()-")
+
+
 def parse_named_paths(arguments: Sequence[str], flag: str) -> Dict[str, Path]:
     """``NAME=PATH`` arguments as a dictionary in the order given.
 

@@ -17,7 +17,9 @@ Record = TypeVar("Record")
 _IN_JSON = {str: "a text", int: "a whole number", float: "a finite number", bool: "true or false", dict: "an object"}
 
 
-def read_record(path: PathLike, kind: Type[Record], writer: str, remedy: str = "make it anew") -> Record:
+def read_record(
+    path: PathLike, kind: Type[Record], writer: str, remedy: str = "make it anew", partial: bool = False
+) -> Record:
     """A dataclass from a JSON file.
 
     Entries must have the types of the dataclass' annotations (str, int, float, bool, Optional, Union, Dict[str, ...],
@@ -28,13 +30,17 @@ def read_record(path: PathLike, kind: Type[Record], writer: str, remedy: str = "
         kind: the dataclass; its ``__post_init__`` may refuse values with a ValueError.
         writer: the program that writes such files, for messages.
         remedy: what to do about a file that does not fit, for messages.
+        partial: the dataclass has a part of the entries; others are not looked at.
 
     Raises:
         UserError: the file is missing, no JSON, or does not fit; the message names the entry.
     """
     text = "\n".join(read_lines(path))
     try:
-        return _checked(kind, json.loads(text), "")
+        content = json.loads(text)
+        if partial and isinstance(content, dict):
+            content = {name: content[name] for name in get_type_hints(kind) if name in content}
+        return _checked(kind, content, "")
     except (ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is not what {writer} writes ({error}); {remedy}") from error
 

@@ -90,7 +90,7 @@ def check_binarised_data(folder: Path, source_language: str, target_language: st
             holds = f"it holds {there}" if there else "it is no folder of fairseq-preprocess"
             raise UserError(f"no {dictionary} for {pair}: {holds}; {remedy}")
     for split in ("train", "valid"):
-        if not _split_files(folder, split, source_language, target_language):
+        if not split_files(folder, split, source_language, target_language):
             there = " and ".join(_language_pairs(folder, split))
             holds = f"{split} is there for {there}" if there else f"there is no {split} split"
             if (folder / f"{split}.{pair}.{source_language}").is_file():
@@ -124,7 +124,7 @@ def sentence_lengths(folder: Path, split: str, source_language: str, target_lang
     import numpy
     from fairseq.data.data_utils import load_indexed_dataset
 
-    files = _split_files(folder, split, source_language, target_language)
+    files = split_files(folder, split, source_language, target_language)
     if not files:
         return numpy.zeros(0), numpy.zeros(0)
     datasets = [load_indexed_dataset(str(file.with_suffix(""))) for file in files[::2]]
@@ -144,12 +144,12 @@ def dictionary_digests(folder: Path, languages: Tuple[str, str]) -> Dict[str, st
 def fingerprint(folder: Path, source_language: str, target_language: str) -> Dict[str, str]:
     """What tells this data from another's: the dictionaries' contents, and the size of the training data."""
     description = dictionary_digests(folder, (source_language, target_language))
-    files = _split_files(folder, "train", source_language, target_language)
+    files = split_files(folder, "train", source_language, target_language)
     description["training data"] = " ".join(f"{path.name}:{path.stat().st_size}" for path in files)
     return description
 
 
-def _split_files(folder: Path, split: str, source_language: str, target_language: str) -> Tuple[Path, ...]:
+def split_files(folder: Path, split: str, source_language: str, target_language: str) -> Tuple[Path, ...]:
     """The data files of both languages; fairseq names them after the pair it was told, in either order."""
     for pair in (f"{source_language}-{target_language}", f"{target_language}-{source_language}"):
         files = tuple(

@@ -80,6 +80,28 @@ def select_checkpoints(directory: PathLike, kind: str, count: int, upper_bound: 
     return [path for _, path in candidates[-count:]]
 
 
+def last_checkpoints(run: Path, folder: Path, count: int, remedy: str) -> List[Path]:
+    """The last ``count`` checkpoints of a run, to be averaged, oldest first.
+
+    Those after so many updates, where there are any, are equally far apart whatever the size of an epoch.
+
+    Args:
+        run: its folder, for the message.
+        folder: of its checkpoints.
+        count: how many.
+        remedy: for the message.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    kind = "update" if any(folder.glob("checkpoint_[0-9]*_[0-9]*.pt")) else "epoch"
+    try:
+        return select_checkpoints(folder, kind, count)
+    except UserError as error:
+        found = len([path for path in folder.glob("checkpoint*[0-9].pt") if "best" not in path.name])
+        raise UserError(f"{run} has {found} checkpoints of the {count} to average; {remedy}") from error
+
+
 def average_checkpoints(paths: Sequence[PathLike]) -> Dict[str, Any]:
     """The average of the parameters of checkpoints, as the contents of one fairseq checkpoint.
 

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import Callable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.evaluation.training_log import Record, TrainingLog
@@ -90,15 +90,7 @@ def _points(curve: _Curve, log: TrainingLog) -> Points:
 
 
 def _draw(curve: _Curve, points: Mapping[str, Points]) -> bytes:
-    try:
-        from matplotlib.figure import Figure as MatplotlibFigure
-    except ImportError as error:
-        raise UserError(
-            "plots need matplotlib; pip install 'rdrop_fairseq[plot]', or pip install matplotlib"
-        ) from error
-    # A figure without pyplot: no global state, no display, nothing to close.
-    figure = MatplotlibFigure(figsize=(11, 4.4), dpi=120, layout="constrained")
-    figure.suptitle(curve.title)
+    figure = new_figure((11, 4.4), curve.title)
     over_updates, over_time = figure.subplots(1, 2, sharey=True)
     unit, seconds_per_unit = _time_unit(max(seconds for of_run in points.values() for _, seconds, _ in of_run))
 
@@ -106,15 +98,7 @@ def _draw(curve: _Curve, points: Mapping[str, Points]) -> bytes:
         if not of_run:
             continue
         updates, seconds, values = zip(*of_run)
-        style = {
-            "color": _COLOURS[number % len(_COLOURS)],
-            "linestyle": _LINE_STYLES[number % len(_LINE_STYLES)],
-            "marker": _MARKERS[number % len(_MARKERS)],
-            "markersize": 4,
-            "markevery": max(1, len(of_run) // _MOST_MARKERS),
-            "linewidth": 1.4,
-            "label": name.replace("$", r"\$"),
-        }
+        style = {**line_style(number, name), "markevery": max(1, len(of_run) // _MOST_MARKERS)}
         over_updates.plot(updates, values, **style)
         over_time.plot([second / seconds_per_unit for second in seconds], values, **style)
 
@@ -126,8 +110,41 @@ def _draw(curve: _Curve, points: Mapping[str, Points]) -> bytes:
         axes.grid(True, linewidth=0.5, alpha=0.4)
         axes.tick_params(labelleft=True)
         axes.legend()
+    return png_of(figure)
+
+
+def new_figure(size: Tuple[float, float], title: str) -> Any:
+    """A matplotlib figure of a size in inches, without pyplot: no global state, no display, nothing to close.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure as MatplotlibFigure
+    except ImportError as error:
+        raise UserError(
+            "plots need matplotlib; pip install 'rdrop_fairseq[plot]', or pip install matplotlib"
+        ) from error
+    figure = MatplotlibFigure(figsize=size, dpi=120, layout="constrained")
+    figure.suptitle(title)
+    return figure
+
+
+def line_style(number: int, name: str) -> Dict[str, Any]:
+    """How the line of the run of this number is drawn in every figure, with its name for the legend."""
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "linestyle": _LINE_STYLES[number % len(_LINE_STYLES)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+        "markersize": 4,
+        "linewidth": 1.4,
+        "label": name.replace("$", r"\$"),
+    }
+
+
+def png_of(figure: Any) -> bytes:
+    """A matplotlib figure as PNG, without dates or versions inside: equal figures give equal files."""
     image = io.BytesIO()
-    # No dates or versions inside: equal curves give equal files.
     figure.savefig(image, format="png", metadata={"Software": None})
     return image.getvalue()
 

@@ -1,4 +1,4 @@
-"""The engine behind the scripts: ``python -m rdrop_fairseq.experiments quickstart|train|evaluate|reproduce ...``."""
+"""The engine behind the scripts: ``python -m rdrop_fairseq.experiments COMMAND ...``, of :data:`COMMANDS`."""
 
 import shlex
 import sys
@@ -10,11 +10,12 @@ from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.evaluation import score
 from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED
 from rdrop_fairseq.evaluation.score_report import format_table
-from rdrop_fairseq.experiments import quickstart, reproduction
+from rdrop_fairseq.experiments import bidirectional, quickstart, reproduction
 from rdrop_fairseq.experiments.comparison import compare
 from rdrop_fairseq.experiments.configuration import find_configuration
 from rdrop_fairseq.experiments.options import (
     add_node_options,
+    add_run_options,
     add_training_options,
     check_training_options,
     settings_of_words,
@@ -28,13 +29,7 @@ def train_parser() -> Parser:
     parser = Parser(prog="scripts/train.sh", allow_abbrev=False)
     add_training_options(parser)
     add_node_options(parser)
-    parser.add_argument("config", metavar="CONFIG", help="a name in configs/, such as wmt14_en_de, or a path")
-    parser.add_argument("--baseline", action="store_true", help="train the baseline, not R-Drop")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of fairseq-preprocess")
-    parser.add_argument("--source-lang", metavar="LANG", help="in place of the configuration's")
-    parser.add_argument("--target-lang", metavar="LANG", help="in place of the configuration's")
-    parser.add_argument("--run-dir", type=Path, metavar="RUN", help="the folder of the run")
-    parser.add_argument("--dry-run", action="store_true", help="print what would run, and do nothing")
+    add_run_options(parser)
     return parser
 
 
@@ -93,6 +88,7 @@ def evaluate_command(words: Sequence[str]) -> int:
 COMMANDS = {
     "quickstart": quickstart.main,
     "train": train_command,
+    "bidirectional": bidirectional.main,
     "evaluate": evaluate_command,
     "reproduce": reproduction.main,
 }

@@ -1,6 +1,7 @@
 """Which option belongs to which step: our own, fairseq-train's, fairseq-generate's, R-Drop's alone, and no step's."""
 
 import argparse
+from pathlib import Path
 from typing import Collection, Dict, List, Optional, Sequence
 
 from rdrop_fairseq.common.command_line import positive_number, whole_number
@@ -113,6 +114,17 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bf16", action="store_true", help="bfloat16, on GPUs")
     parser.add_argument("--tensorboard", action="store_true", help="write RUN/tensorboard")
     parser.add_argument("--start-over", action="store_true", help="set a run that is there aside, and train anew")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Which training of which configuration is run, and where."""
+    parser.add_argument("config", metavar="CONFIG", help="a name in configs/, such as wmt14_en_de, or a path")
+    parser.add_argument("--baseline", action="store_true", help="train the baseline, not R-Drop")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of fairseq-preprocess")
+    parser.add_argument("--source-lang", metavar="LANG", help="in place of the configuration's")
+    parser.add_argument("--target-lang", metavar="LANG", help="in place of the configuration's")
+    parser.add_argument("--run-dir", type=Path, metavar="RUN", help="the folder of the run")
+    parser.add_argument("--dry-run", action="store_true", help="print what would run, and do nothing")
 
 
 def add_node_options(parser: argparse.ArgumentParser) -> None:

@@ -3,13 +3,13 @@
 import argparse
 import contextlib
 import json
-import re
 import shlex
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 
+from rdrop_fairseq.common.command_line import name_of_path
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.common.files import write_json, write_text
 from rdrop_fairseq.common.processes import run_quietly
@@ -23,7 +23,7 @@ from rdrop_fairseq.data.binarised_data import (
     read_preparation,
     sentence_lengths,
 )
-from rdrop_fairseq.evaluation.average import select_checkpoints, write_average
+from rdrop_fairseq.evaluation.average import last_checkpoints, write_average
 from rdrop_fairseq.evaluation.generate_output import read_generate_output, read_translations
 from rdrop_fairseq.evaluation.text_checks import SUBWORD_MARKS
 from rdrop_fairseq.experiments.configuration import PACKAGE
@@ -71,8 +71,7 @@ class Translation:
         if record is None:
             raise UserError(f"{path} has no run.json; give a folder that scripts/train.sh made, or {_ELSEWHERE}")
         self.record, self.languages = record, record.languages
-        # Names stand in tables: see rdrop_fairseq.common.command_line.
-        self.name = name or re.sub(r"[^\w .,+()-]", "_", path.resolve().name).lstrip("_ .,+()-") or record.variant
+        self.name = name or name_of_path(path) or record.variant
         self.is_trained = run.read_exit_status() == 0
         self.data = (data or Path(record.data)).resolve()
         if not self.data.is_dir():
@@ -84,7 +83,11 @@ class Translation:
             raise UserError(f"no raw reference {self.reference}; give the detokenised test text with --reference")
         count = average or record.average
         self.averages = checkpoint is None and count is not None
-        self.checkpoints = self._last(run.checkpoints, count) if self.averages else [checkpoint or run.best_checkpoint]
+        if self.averages:
+            remedy = "train on, or give --average K or --checkpoint FILE"
+            self.checkpoints = last_checkpoints(path, run.checkpoints, count, remedy)
+        else:
+            self.checkpoints = [checkpoint or run.best_checkpoint]
         if not self.checkpoints[0].is_file():
             raise UserError(f"no checkpoint {self.checkpoints[0]}; train first, or give --checkpoint FILE")
         self.on_cpu = cpu or not torch.cuda.is_available()
@@ -96,19 +99,6 @@ class Translation:
         self._partial_average = self.folder / "average.partial.pt"
         self._origin = self.folder / "translations.json"
         self._overrides: List[str] = []
-
-    def _last(self, folder: Path, count: int) -> List[Path]:
-        """The checkpoints to average."""
-        # Those after so many updates, where there are any, are equally far apart whatever the size of an epoch.
-        kind = "update" if any(folder.glob("checkpoint_[0-9]*_[0-9]*.pt")) else "epoch"
-        try:
-            return select_checkpoints(folder, kind, count)
-        except UserError as error:
-            found = len([path for path in folder.glob("checkpoint*[0-9].pt") if "best" not in path.name])
-            raise UserError(
-                f"{self.path} has {found} checkpoints of the {count} to average; train on, or give --average K or "
-                "--checkpoint FILE"
-            ) from error
 
     def has_translations(self) -> bool:
         """Whether the translations that are there are whole, and those of these checkpoints, data and flags."""

@@ -38,6 +38,16 @@ def read(tmp_path, content):
     return read_record(tmp_path / "file.json", Whole, "program")
 
 
+def test_a_part_of_a_record_is_read_and_checked(tmp_path):
+    """Whatever the other entries are; what is asked for must be there, and of its type."""
+    write_json(tmp_path / "file.json", {"name": "a", "else": {"any": [1]}})
+    assert read_record(tmp_path / "file.json", Part, "program", partial=True) == Part("a")
+    for content in ({"else": 1}, {"name": 3, "else": 1}, [1]):
+        write_json(tmp_path / "file.json", content)
+        with pytest.raises(UserError, match="is not what program writes"):
+            read_record(tmp_path / "file.json", Part, "program", partial=True)
+
+
 def test_what_was_written_is_read_again(tmp_path):
     for whole in (Whole(1.5, (), {}), Whole(0.0, (Part("a"), Part("b", True)), {"x": 3}, Pair(1, 2.0))):
         assert read(tmp_path, asdict(whole)) == whole

@@ -3,16 +3,10 @@
 import inspect
 import logging
 import math
-from dataclasses import dataclass, field
 from typing import Any, Dict, List, Tuple
 
-import torch
 from fairseq.criterions import register_criterion
-from fairseq.criterions.label_smoothed_cross_entropy import (
-    LabelSmoothedCrossEntropyCriterion,
-    LabelSmoothedCrossEntropyCriterionConfig,
-)
-from fairseq.dataclass import ChoiceEnum
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
 from fairseq.tasks.translation import TranslationTask
@@ -21,14 +15,9 @@ from torch import Tensor
 from rdrop_fairseq import compat
 from rdrop_fairseq.batching import PASSES_KEY, concatenate_passes
 from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.criterions.flags import LabelSmoothedCrossEntropyWithRDropConfig, RDropFlags, check_rdrop_flags
 from rdrop_fairseq.criterions.output_projection import plain_output_projection, unwrap
-from rdrop_fairseq.losses import (
-    IMPLEMENTATIONS,
-    RDropLossOutput,
-    chosen_implementation,
-    linear_rdrop_loss,
-    rdrop_loss,
-)
+from rdrop_fairseq.losses import RDropLossOutput, chosen_implementation, linear_rdrop_loss, rdrop_loss
 
 logger = logging.getLogger(__name__)
 
@@ -38,44 +27,6 @@ CRITERION_NAME = "label_smoothed_cross_entropy_with_rdrop"
 HYDRA_CRITERION_NAME = "rdrop_label_smoothed_cross_entropy"
 # A KL below this, in nats per token, is rounding: two passes under dropout differ by far more.
 EQUAL_PASSES_KL = 1e-8
-
-
-@dataclass
-class LabelSmoothedCrossEntropyWithRDropConfig(LabelSmoothedCrossEntropyCriterionConfig):
-    """fairseq's label-smoothing flags and those of R-Drop."""
-
-    rdrop_alpha: float = field(
-        default=0.0,
-        metadata={"help": "weight of the KL term of R-Drop (alpha in the paper, 5 there); 0 trains without R-Drop"},
-    )
-    rdrop_passes: int = field(
-        default=2,
-        metadata={"help": "how often each sample goes through the model under different dropout, at least 2"},
-    )
-    rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = field(  # type: ignore[valid-type]  # the type is made by fairseq
-        default="auto",
-        metadata={
-            "help": "implementation of the loss: fused (closed-form gradient, in chunks of tokens), triton (the same "
-            "with kernels for CUDA), reference (plain autograd), or auto for the fastest that suits the device"
-        },
-    )
-
-
-def check_rdrop_flags(rdrop_alpha: float, rdrop_passes: int, rdrop_impl: str, label_smoothing: float) -> None:
-    """Refuse values of the flags that no training can have.
-
-    Raises:
-        UserError: alpha is negative or not finite, there are fewer than 2 passes, the label smoothing is no share, or
-            Triton is asked for without a CUDA device.
-    """
-    if not (math.isfinite(rdrop_alpha) and rdrop_alpha >= 0):
-        raise UserError(f"--rdrop-alpha is {rdrop_alpha}; give a finite number >= 0 (the paper uses 5)")
-    if rdrop_passes < 2:
-        raise UserError(f"--rdrop-passes is {rdrop_passes}; give at least 2 (--rdrop-alpha 0 for one plain pass)")
-    if rdrop_alpha > 0 and not 0 <= label_smoothing < 1:
-        raise UserError(f"--label-smoothing is {label_smoothing}; give a number from 0 to below 1, for example 0.1")
-    if rdrop_impl == "triton" and not torch.cuda.is_available():
-        raise UserError("--rdrop-impl triton needs a CUDA device and there is none; use auto or fused")
 
 
 class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCriterion):
@@ -96,26 +47,28 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         label_smoothing: float,
         ignore_prefix_size: int = 0,
         report_accuracy: bool = False,
-        rdrop_alpha: float = 0.0,
-        rdrop_passes: int = 2,
-        rdrop_impl: str = "auto",
+        **rdrop_flags: Any,
     ) -> None:
         # fairseq takes a negative prefix for none.
         super().__init__(task, sentence_avg, label_smoothing, max(0, ignore_prefix_size), report_accuracy)
         compat.mend_training()
-        check_rdrop_flags(rdrop_alpha, rdrop_passes, str(rdrop_impl), label_smoothing)
-        self.rdrop_alpha = float(rdrop_alpha)
-        self.rdrop_passes = int(rdrop_passes)
-        self.rdrop_impl = str(rdrop_impl)
+        self.flags = RDropFlags(**rdrop_flags)
+        check_rdrop_flags(self.flags, label_smoothing)
         self._path_said = False
         self._model_checked = False
         self._say_replacement()
         self._passes_compared = False
 
+    @classmethod
+    def build_criterion(cls, cfg: Any, task: FairseqTask) -> "LabelSmoothedCrossEntropyWithRDropCriterion":
+        """Build it from a configuration; fairseq's own way knows no ``**rdrop_flags``."""
+        names = ("sentence_avg", "label_smoothing", "ignore_prefix_size", "report_accuracy")
+        return cls(task, *(getattr(cfg, name) for name in names), **vars(RDropFlags.of(cfg)))
+
     @property
     def training_passes(self) -> int:
         """How many passes a training sample takes: 1 without R-Drop."""
-        return self.rdrop_passes if self.rdrop_alpha > 0 else 1
+        return self.flags.rdrop_passes if self.flags.rdrop_alpha > 0 else 1
 
     def forward(
         self, model: Any, sample: Dict[str, Any], reduce: bool = True, net_output: Any = None
@@ -170,11 +123,13 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         # Tasks other than translation may count otherwise, and ntokens counts the prefix too.
         counts_targets = isinstance(self.task, TranslationTask) and prefix == 0 and isinstance(sample["ntokens"], int)
         options = dict(
-            alpha=self.rdrop_alpha,
+            alpha=self.flags.rdrop_alpha,
             passes=passes,
             label_smoothing=self.eps,
             ignore_index=self.padding_idx,
-            impl=self.rdrop_impl,
+            impl=self.flags.rdrop_impl,
+            kl=self.flags.rdrop_kl,
+            ce_passes=self.flags.rdrop_ce_passes,
             reduction="sum" if reduce else "none",
             num_tokens=sample["ntokens"] if counts_targets and sample["target"].is_cuda else None,
         )
@@ -233,7 +188,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         """Log once how the loss is computed."""
         if not self._path_said:
             self._path_said = True
-            implementation = chosen_implementation(self.rdrop_impl, rows.device, rows.dtype, passes)
+            implementation = chosen_implementation(self.flags.rdrop_impl, rows.device, rows.dtype, passes)
             logger.info(f"R-Drop loss from {source}, implementation {implementation}")
 
     def _warn_of_equal_passes(self, result: RDropLossOutput, target: Tensor, passes: int) -> None:

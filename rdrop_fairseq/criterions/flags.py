@@ -36,6 +36,16 @@ class RDropFlags:
     rdrop_ce_passes: ChoiceEnum(list(CE_PASSES_CHOICES)) = _flag(  # type: ignore[valid-type]
         "all", "passes whose cross-entropy counts: all, or first (SimCut, R3F)"
     )
+    rdrop_interval: int = _flag(
+        1, "R-Drop in every so many updates; the others are plain, of the same weight (k-step R-Drop)"
+    )
+    rdrop_fraction: float = _flag(
+        1.0,
+        "part of the sentences of each batch, chosen at random, that goes through the model in every pass; the "
+        "others go once, of the same weight",
+    )
+    rdrop_alpha_warmup_updates: int = _flag(0, "alpha rises linearly to its value over so many updates")
+    rdrop_alpha_half_life: int = _flag(0, "after its warm-up alpha halves in every so many updates; 0 for never")
 
     @classmethod
     def of(cls, values: Any) -> "RDropFlags":
@@ -43,6 +53,21 @@ class RDropFlags:
         given: Dict[str, Any] = {it.name: getattr(values, it.name) for it in fields(cls) if hasattr(values, it.name)}
         given.update({name: str(given[name]) for name in _CHOICES if name in given})  # from members of an enumeration
         return cls(**given)
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether alpha is another one in later updates."""
+        return self.rdrop_alpha_warmup_updates > 0 or self.rdrop_alpha_half_life > 0
+
+    def alpha_at(self, update: int) -> float:
+        """alpha after ``update`` updates: up to N, the end of the warm-up, linear, then halved in every H updates.
+
+        alpha * min(1, (update+1) / N) * 2 ** (-max(0, update+1-max(N, 1)) / H)
+        """
+        warmup, half_life = self.rdrop_alpha_warmup_updates, self.rdrop_alpha_half_life
+        if update + 1 < warmup:
+            return self.rdrop_alpha * (update + 1) / warmup
+        return self.rdrop_alpha * (0.5 ** ((update + 1 - max(warmup, 1)) / half_life) if half_life else 1.0)
 
     @property
     def num_ce_passes(self) -> int:
@@ -58,11 +83,26 @@ class LabelSmoothedCrossEntropyWithRDropConfig(RDropFlags, LabelSmoothedCrossEnt
     """fairseq's label-smoothing flags and those of R-Drop."""
 
 
-def check_rdrop_flags(flags: RDropFlags, label_smoothing: float) -> None:
+def _name(field_name: str) -> str:
+    """How a flag is given."""
+    return "--" + field_name.replace("_", "-")
+
+
+# The flags that depend on the number of the update, and the smallest value of each.
+_BY_UPDATE = {"rdrop_interval": 1, "rdrop_alpha_warmup_updates": 0, "rdrop_alpha_half_life": 0}
+
+
+def check_rdrop_flags(flags: RDropFlags, label_smoothing: float, tells_update_number: bool) -> None:
     """Refuse values of the flags that no training can have, and flags that do not go together.
 
+    Args:
+        flags: all of them.
+        label_smoothing: fairseq's.
+        tells_update_number: whether the task tells the criterion the number of the update, as rdrop_translation does.
+
     Raises:
-        UserError: a number out of its range, Triton without a CUDA device, or a variant without R-Drop.
+        UserError: a number out of its range, Triton without a CUDA device, a variant without R-Drop, or one that
+            depends on the number of the update with a task that does not tell it.
     """
     alpha = flags.rdrop_alpha
     if not (math.isfinite(alpha) and alpha >= 0):
@@ -76,5 +116,13 @@ def check_rdrop_flags(flags: RDropFlags, label_smoothing: float) -> None:
     for it in fields(RDropFlags):
         # These two have always been taken without R-Drop.
         if alpha == 0 and it.name not in ("rdrop_passes", "rdrop_impl") and getattr(flags, it.name) != it.default:
-            flag = "--" + it.name.replace("_", "-")
+            flag = _name(it.name)
             raise UserError(f"{flag} does nothing with --rdrop-alpha 0; give --rdrop-alpha 5, say, or leave {flag} out")
+    if not 0 < flags.rdrop_fraction <= 1:
+        raise UserError(f"--rdrop-fraction is {flags.rdrop_fraction}; give a number above 0 and up to 1")
+    for name, smallest in _BY_UPDATE.items():
+        value, flag = getattr(flags, name), _name(name)
+        if value < smallest:
+            raise UserError(f"{flag} is {value}; give a whole number from {smallest}")
+        if value > smallest and not tells_update_number:
+            raise UserError(f"{flag} needs the number of the update; give --task rdrop_translation, which tells it")

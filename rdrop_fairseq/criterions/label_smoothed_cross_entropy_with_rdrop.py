@@ -1,10 +1,12 @@
 """The fairseq criterion: one plain pass in validation, R-Drop (arXiv 2106.14448) in training."""
 
+import functools
 import inspect
 import logging
 import math
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
+import torch
 from fairseq.criterions import register_criterion
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.logging import metrics
@@ -13,7 +15,7 @@ from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
 
 from rdrop_fairseq import compat
-from rdrop_fairseq.batching import PASSES_KEY, concatenate_passes
+from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, Rows, concatenate_passes, of_all_passes
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.flags import LabelSmoothedCrossEntropyWithRDropConfig, RDropFlags, check_rdrop_flags
 from rdrop_fairseq.criterions.output_projection import plain_output_projection, unwrap
@@ -25,6 +27,7 @@ CRITERION_NAME = "label_smoothed_cross_entropy_with_rdrop"
 # fairseq-hydra-train fixes the flags of a criterion it knows before it imports a user directory, and newer fairseq
 # knows the name above with fewer flags. This one it does not know.
 HYDRA_CRITERION_NAME = "rdrop_label_smoothed_cross_entropy"
+LossFunction = Callable[..., RDropLossOutput]
 # A KL below this, in nats per token, is rounding: two passes under dropout differ by far more.
 EQUAL_PASSES_KL = 1e-8
 
@@ -53,7 +56,8 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         super().__init__(task, sentence_avg, label_smoothing, max(0, ignore_prefix_size), report_accuracy)
         compat.mend_training()
         self.flags = RDropFlags(**rdrop_flags)
-        check_rdrop_flags(self.flags, label_smoothing)
+        check_rdrop_flags(self.flags, label_smoothing, getattr(task, "tells_update_number", False))
+        self._update = 0
         self._path_said = False
         self._model_checked = False
         self._say_replacement()
@@ -70,6 +74,28 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         """How many passes a training sample takes: 1 without R-Drop."""
         return self.flags.rdrop_passes if self.flags.rdrop_alpha > 0 else 1
 
+    def begin_update(self, update_num: int) -> None:
+        """Be told, before each batch, how many updates have been made: variants depend on it."""
+        self._update = update_num
+
+    def with_passes(self, sample: Dict[str, Any]) -> Dict[str, Any]:
+        """``sample`` as this update of a training takes it: concatenated with itself, or as it is without R-Drop."""
+        passes = self.training_passes
+        return sample if passes == 1 else concatenate_passes(sample, passes, self._rows(sample["target"]))
+
+    def _rows(self, target: Tensor) -> Optional[Rows]:
+        """Which of the sentences of target (B, T) have all passes in this update; None for all."""
+        size, fraction = target.size(0), self.flags.rdrop_fraction
+        if self._update % self.flags.rdrop_interval:
+            every = torch.arange(size, device=target.device)
+            return Rows(every[:0], every)
+        if fraction == 1:
+            return None
+        # At random, for sentences of a batch may be sorted. fairseq seeds the generator of the CPU in every update.
+        order = torch.randperm(size)
+        count = math.ceil(fraction * size - 1e-9)  # 0.1 * 30 is more than 3
+        return Rows(*(part.sort().values.to(target.device) for part in (order[:count], order[count:])))
+
     def forward(
         self, model: Any, sample: Dict[str, Any], reduce: bool = True, net_output: Any = None
     ) -> Tuple[Tensor, Any, Dict[str, Any]]:
@@ -84,22 +110,20 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         Returns:
             The loss in nats, summed over the target tokens; ``sample_size``, the number of target tokens of one copy
             (of its sentences with ``--sentence-avg``); and the logging output. There ``nll_loss`` and ``n_correct``
-            are means over the passes, and ``rdrop_kl_loss`` is the mean KL over the pairs, in nats, summed.
+            are means over the passes, and ``rdrop_kl_loss`` is the mean KL over the pairs, in nats, summed over the
+            ``rdrop_ntokens`` target tokens that went through all passes.
 
         Raises:
             UserError: the model needs more input than the task gives, as a non-autoregressive one does.
         """
         self._check_model(model, sample)
-        passes = sample.get(PASSES_KEY, 1)
         if PASSES_KEY not in sample and net_output is None and self.training and model.training:
-            passes = self.training_passes
-            if passes > 1:
-                sample = concatenate_passes(sample, passes)
-        if passes == 1 and net_output is None:
+            sample = self.with_passes(sample)
+        if PASSES_KEY not in sample and net_output is None:
             return super().forward(model, sample, reduce=reduce)
 
         target = sample["target"]  # (B, T), of one copy
-        result = self._rdrop_loss(model, sample, passes, reduce, net_output)
+        result = self._rdrop_loss(model, sample, reduce, net_output)
         sample_size = target.size(0) if self.sentence_avg else sample["ntokens"]
         logging_output = {
             "loss": result.loss.detach(),
@@ -108,52 +132,89 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             "nsentences": target.size(0),
             "sample_size": sample_size,
         }
-        if passes > 1:
-            logging_output["rdrop_kl_loss"] = result.kl_loss
+        if PASSES_KEY in sample:
+            # Of the same type in every process: fairseq sums numbers and tensors apart.
+            rows = sample.get(ROWS_KEY)
+            repeated = sample["ntokens"] if rows is None else target[rows.repeated].ne(self.padding_idx).sum()
+            logging_output.update(rdrop_kl_loss=result.kl_loss, rdrop_ntokens=repeated)
+            if self.flags.has_schedule:
+                logging_output["rdrop_alpha"] = self.flags.alpha_at(self._update) * repeated
         if self.report_accuracy:
             logging_output["n_correct"] = result.n_correct
             logging_output["total"] = target[:, self.ignore_prefix_size :].ne(self.padding_idx).sum()
         return result.loss, sample_size, logging_output
 
-    def _rdrop_loss(
-        self, model: Any, sample: Dict[str, Any], passes: int, reduce: bool, net_output: Any
-    ) -> RDropLossOutput:
-        """Run the model and the loss on the concatenated sample."""
-        prefix = self.ignore_prefix_size
-        # Tasks other than translation may count otherwise, and ntokens counts the prefix too.
-        counts_targets = isinstance(self.task, TranslationTask) and prefix == 0 and isinstance(sample["ntokens"], int)
-        options = dict(
-            alpha=self.flags.rdrop_alpha,
-            passes=passes,
-            label_smoothing=self.eps,
-            ignore_index=self.padding_idx,
-            impl=self.flags.rdrop_impl,
-            kl=self.flags.rdrop_kl,
-            ce_passes=self.flags.rdrop_ce_passes,
-            reduction="sum" if reduce else "none",
-            num_tokens=sample["ntokens"] if counts_targets and sample["target"].is_cuda else None,
-        )
+    def _rdrop_loss(self, model: Any, sample: Dict[str, Any], reduce: bool, net_output: Any) -> RDropLossOutput:
+        """Run the model on the concatenated sample, and the loss on its output."""
         projection = plain_output_projection(model) if net_output is None else None
         if projection is not None:
-            features = model(**sample["net_input"], features_only=True)[0]  # (m*B, T, D)
-            target = sample["target"][:, prefix:].reshape(-1)
-            features = features[:, prefix:].reshape(-1, features.size(-1))  # (m*N, D)
-            result = linear_rdrop_loss(features, projection.weight, target, bias=projection.bias, **options)
-            self._say_path("features and the output projection", features, passes)
+            values = model(**sample["net_input"], features_only=True)[0]  # (R, T, D), R = B + (m-1)*K
+            target = sample["target"]
+            loss: LossFunction = functools.partial(linear_rdrop_loss, weight=projection.weight, bias=projection.bias)
         else:
             if net_output is None:
                 net_output = model(**sample["net_input"])
             # Normalised here, because some models have no logits (adaptive softmax, pointer-generator).
-            log_probs = model.get_normalized_probs(net_output, log_probs=True)  # (m*B, T, V)
+            values = model.get_normalized_probs(net_output, log_probs=True)  # (R, T, V)
             target = model.get_targets(sample, net_output)
-            if target is not sample["target"]:
-                options["num_tokens"] = None  # counted for the other
-            target = target[:, prefix:].reshape(-1)
-            log_probs = log_probs[:, prefix:].reshape(-1, log_probs.size(-1))  # (m*N, V)
-            result = rdrop_loss(log_probs, target, **options)
-            self._say_path("the model's log-probabilities", log_probs, passes)
-        self._warn_of_equal_passes(result, target, passes)
+            loss = rdrop_loss
+        result = self._loss_of_rows(loss, values, target, sample, "sum" if reduce else "none")
+        source = "the model's log-probabilities" if projection is None else "features and the output projection"
+        self._say_path(source, values, sample.get(PASSES_KEY, 1))
         return result if reduce else result._replace(loss=result.loss.unsqueeze(1))
+
+    def _loss_of_rows(
+        self, loss: LossFunction, values: Tensor, target: Tensor, sample: Dict[str, Any], reduction: str
+    ) -> RDropLossOutput:
+        """The objective of the sentences with all passes, and of the others as many times the cross-entropy.
+
+        ``values`` are (R, T, D or V), ``target`` is (B, T).
+        """
+        passes, rows = sample.get(PASSES_KEY, 1), sample.get(ROWS_KEY)
+        # Tasks other than translation may count otherwise, and ntokens counts the prefix too.
+        counts_targets = (
+            isinstance(self.task, TranslationTask)
+            and self.ignore_prefix_size == 0
+            and isinstance(sample["ntokens"], int)
+            and target.is_cuda
+            and target is sample["target"]
+        )
+
+        def of_part(part: Tensor, target: Tensor, passes: int) -> RDropLossOutput:
+            part, target = part[:, self.ignore_prefix_size :], target[:, self.ignore_prefix_size :]
+            return loss(
+                part.reshape(-1, part.size(-1)),
+                target=target.reshape(-1),
+                alpha=self.flags.alpha_at(self._update),
+                passes=passes,
+                label_smoothing=self.eps,
+                ignore_index=self.padding_idx,
+                impl=self.flags.rdrop_impl,
+                kl=self.flags.rdrop_kl,
+                ce_passes=self.flags.rdrop_ce_passes,
+                reduction=reduction,
+                num_tokens=sample["ntokens"] if counts_targets and len(target) == len(sample["target"]) else None,
+            )
+
+        if rows is None:
+            result = of_part(values, target, passes)
+            self._warn_of_equal_passes(result, target, passes)
+            return result
+        parts = []
+        if len(rows.repeated):
+            repeated = target[rows.repeated]
+            parts.append(of_part(of_all_passes(values, rows, len(target)), repeated, passes))
+            self._warn_of_equal_passes(parts[0], repeated, passes)
+        if len(rows.single):
+            whole = len(rows.single) == len(target)
+            single = of_part(values if whole else values[rows.single], target[rows.single], 1)
+            parts.append(single._replace(loss=self.flags.num_ce_passes * single.loss))
+        losses, *others = zip(*parts)
+        total = torch.stack(losses).sum() if reduction == "sum" else torch.cat(losses)
+        if reduction == "none":
+            order = torch.cat(rows).argsort()  # that of the sample
+            total = total.view(len(target), -1)[order].flatten()
+        return RDropLossOutput(total, *(torch.stack(values).sum() for values in others))
 
     def _check_model(self, model: Any, sample: Dict[str, Any]) -> None:
         """Refuse once, and before its first forward pass, a model that cannot be trained with this criterion."""
@@ -209,8 +270,12 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         super().reduce_metrics(logging_outputs)
         if any("rdrop_kl_loss" in log for log in logging_outputs):
             kl_loss = sum(log.get("rdrop_kl_loss", 0) for log in logging_outputs)
-            ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
-            metrics.log_scalar("rdrop_kl_loss", kl_loss / ntokens / math.log(2), ntokens, round=3)
+            ntokens = sum(log.get("rdrop_ntokens", 0) for log in logging_outputs)
+            if ntokens > 0:  # none in a plain update
+                metrics.log_scalar("rdrop_kl_loss", kl_loss / ntokens / math.log(2), ntokens, round=3)
+                if any("rdrop_alpha" in log for log in logging_outputs):
+                    alpha = sum(log.get("rdrop_alpha", 0) for log in logging_outputs) / ntokens
+                    metrics.log_scalar("rdrop_alpha", alpha, weight=0, round=4)  # the latest
 
 
 class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyWithRDropCriterion):

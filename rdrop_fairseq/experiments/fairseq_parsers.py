@@ -66,7 +66,7 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Tu
             raise UserError(f"{setting.place}: {setting.flag} is a switch; leave {setting.value} out")
         _check_value(setting, action.dest)
     if getattr(values, "criterion", None) == CRITERION_NAME:
-        check_rdrop_flags(RDropFlags.of(values), values.label_smoothing)
+        check_rdrop_flags(RDropFlags.of(values), values.label_smoothing, values.task == "rdrop_translation")
     return values, {setting.flag: actions[setting.flag].dest for setting in settings}
 
 

@@ -20,13 +20,27 @@ class Rows(NamedTuple):
     """(B - K,) int64, in order."""
 
 
-def concatenate_passes(sample: Dict[str, Any], passes: int, rows: Optional[Rows] = None) -> Dict[str, Any]:
+def mark_passes(sample: Dict[str, Any], passes: int, rows: Optional[Rows] = None) -> Dict[str, Any]:
+    """A new sample that is marked as :func:`concatenate_passes` does, with the input of one pass.
+
+    Raises:
+        ValueError: ``sample`` is marked already.
+    """
+    if PASSES_KEY in sample:
+        raise ValueError(f"the sample is concatenated already ({PASSES_KEY}={sample[PASSES_KEY]})")
+    return {**sample, PASSES_KEY: passes, ROWS_KEY: rows}
+
+
+def concatenate_passes(
+    sample: Dict[str, Any], passes: int, rows: Optional[Rows] = None, source_once: bool = False
+) -> Dict[str, Any]:
     """A new sample whose ``net_input`` holds every sentence ``passes`` times, pass after pass: [x; x].
 
     Args:
         sample: a fairseq mini-batch with ``net_input`` and ``target`` (batch, length).
         passes: how many copies, >= 1.
         rows: the sentences of which there are so many copies, if not all: [x; x[repeated]].
+        source_once: leave the input whose name begins with ``src_`` as it is.
 
     Returns:
         A new dictionary. Every tensor of ``net_input`` (also inside lists, tuples and dictionaries) whose first
@@ -41,18 +55,23 @@ def concatenate_passes(sample: Dict[str, Any], passes: int, rows: Optional[Rows]
     Raises:
         ValueError: ``sample`` is concatenated already.
     """
-    if PASSES_KEY in sample:
-        raise ValueError(f"the sample is concatenated already ({PASSES_KEY}={sample[PASSES_KEY]})")
-    marks = {PASSES_KEY: passes, ROWS_KEY: rows}
+    result = mark_passes(sample, passes, rows)
     if rows is not None and len(rows.repeated) == 0:
-        return {**sample, **marks}
+        return result
 
     def concatenate(tensor: Tensor) -> Tensor:
         again = tensor if rows is None else tensor.index_select(0, rows.repeated)
         return torch.cat([tensor, *[again] * (passes - 1)], dim=0)
 
     inputs = _change_sentences(sample["net_input"], "net_input", sample["target"].size(0), concatenate)
-    return {**sample, "net_input": inputs, **marks}
+    if source_once:
+        inputs.update({name: it for name, it in sample["net_input"].items() if name.startswith("src_")})
+    return {**result, "net_input": inputs}
+
+
+def select_sentences(inputs: Dict[str, Any], sentences: Tensor, batch_size: int) -> Dict[str, Any]:
+    """The ``net_input`` of some sentences (K,) of a batch, told as :func:`concatenate_passes` tells them."""
+    return _change_sentences(inputs, "net_input", batch_size, lambda tensor: tensor.index_select(0, sentences))
 
 
 def of_all_passes(values: Tensor, rows: Optional[Rows], batch_size: int, dim: int = 0) -> Tensor:

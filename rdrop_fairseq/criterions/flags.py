@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional
 
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterionConfig
@@ -44,6 +44,18 @@ class RDropFlags:
         "part of the sentences of each batch, chosen at random, that goes through the model in every pass; the "
         "others go once, of the same weight",
     )
+    rdrop_share_encoder: bool = _flag(
+        False, "one pass through the encoder, whose output all passes through the decoder take"
+    )
+    rdrop_dropout_rates: Optional[str] = _flag(
+        None, "one dropout rate for each pass, such as 0.3,0.5, in place of all rates above 0; the passes go one by one"
+    )
+    rdrop_token_cutoff: float = _flag(
+        0.0, "probability with which a token's embedding is zeroed in the passes after the first (0.05 in SimCut)"
+    )
+    rdrop_embedding_noise: float = _flag(
+        0.0, "uniform noise up to this on the source's token embeddings in the passes after the first (1e-5 in R3F)"
+    )
     rdrop_alpha_warmup_updates: int = _flag(0, "alpha rises linearly to its value over so many updates")
     rdrop_alpha_half_life: int = _flag(0, "after its warm-up alpha halves in every so many updates; 0 for never")
 
@@ -53,6 +65,20 @@ class RDropFlags:
         given: Dict[str, Any] = {it.name: getattr(values, it.name) for it in fields(cls) if hasattr(values, it.name)}
         given.update({name: str(given[name]) for name in _CHOICES if name in given})  # from members of an enumeration
         return cls(**given)
+
+    @property
+    def dropout_rates(self) -> List[float]:
+        """One for each pass; none if the model keeps its own.
+
+        Raises:
+            UserError: they are no numbers.
+        """
+        try:
+            return [float(rate) for rate in (self.rdrop_dropout_rates or "").split(",") if self.rdrop_dropout_rates]
+        except ValueError:
+            raise UserError(
+                f"--rdrop-dropout-rates is {self.rdrop_dropout_rates}; give numbers with commas, such as 0.3,0.5"
+            ) from None
 
     @property
     def has_schedule(self) -> bool:
@@ -120,6 +146,22 @@ def check_rdrop_flags(flags: RDropFlags, label_smoothing: float, tells_update_nu
             raise UserError(f"{flag} does nothing with --rdrop-alpha 0; give --rdrop-alpha 5, say, or leave {flag} out")
     if not 0 < flags.rdrop_fraction <= 1:
         raise UserError(f"--rdrop-fraction is {flags.rdrop_fraction}; give a number above 0 and up to 1")
+    rates = flags.dropout_rates
+    if rates and not (len(rates) == flags.rdrop_passes and all(0 <= rate < 1 for rate in rates)):
+        raise UserError(
+            f"--rdrop-dropout-rates is {flags.rdrop_dropout_rates}; give as many numbers from 0 to below 1 as "
+            f"--rdrop-passes has, {flags.rdrop_passes}"
+        )
+    if not 0 <= flags.rdrop_token_cutoff < 1:
+        raise UserError(f"--rdrop-token-cutoff is {flags.rdrop_token_cutoff}; give a number from 0 to below 1")
+    if not 0 <= flags.rdrop_embedding_noise < math.inf:
+        raise UserError(f"--rdrop-embedding-noise is {flags.rdrop_embedding_noise}; give a finite number >= 0")
+    for name in ("rdrop_dropout_rates", "rdrop_token_cutoff", "rdrop_embedding_noise"):
+        if flags.rdrop_share_encoder and getattr(flags, name):
+            raise UserError(
+                f"{_name(name)} changes the encoder in the passes after the first, and --rdrop-share-encoder has no "
+                "such pass there; leave one of them out"
+            )
     for name, smallest in _BY_UPDATE.items():
         value, flag = getattr(flags, name), _name(name)
         if value < smallest:

@@ -1,7 +1,6 @@
 """The fairseq criterion: one plain pass in validation, R-Drop (arXiv 2106.14448) in training."""
 
 import functools
-import inspect
 import logging
 import math
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -15,10 +14,10 @@ from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
 
 from rdrop_fairseq import compat
-from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, Rows, concatenate_passes, of_all_passes
-from rdrop_fairseq.common.errors import UserError
+from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, Rows, concatenate_passes, mark_passes, of_all_passes
 from rdrop_fairseq.criterions.flags import LabelSmoothedCrossEntropyWithRDropConfig, RDropFlags, check_rdrop_flags
-from rdrop_fairseq.criterions.output_projection import plain_output_projection, unwrap
+from rdrop_fairseq.criterions.output_projection import plain_output_projection
+from rdrop_fairseq.criterions.passes import check_inputs, check_model, run_passes
 from rdrop_fairseq.losses import RDropLossOutput, chosen_implementation, linear_rdrop_loss, rdrop_loss
 
 logger = logging.getLogger(__name__)
@@ -81,7 +80,12 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
     def with_passes(self, sample: Dict[str, Any]) -> Dict[str, Any]:
         """``sample`` as this update of a training takes it: concatenated with itself, or as it is without R-Drop."""
         passes = self.training_passes
-        return sample if passes == 1 else concatenate_passes(sample, passes, self._rows(sample["target"]))
+        if passes == 1:
+            return sample
+        rows = self._rows(sample["target"])
+        if self.flags.dropout_rates:
+            return mark_passes(sample, passes, rows)  # the passes go one by one
+        return concatenate_passes(sample, passes, rows, source_once=self.flags.rdrop_share_encoder)
 
     def _rows(self, target: Tensor) -> Optional[Rows]:
         """Which of the sentences of target (B, T) have all passes in this update; None for all."""
@@ -116,7 +120,10 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         Raises:
             UserError: the model needs more input than the task gives, as a non-autoregressive one does.
         """
-        self._check_model(model, sample)
+        if not self._model_checked:
+            self._model_checked = True
+            check_inputs(model, sample["net_input"])
+            self.check_model(model)
         if PASSES_KEY not in sample and net_output is None and self.training and model.training:
             sample = self.with_passes(sample)
         if PASSES_KEY not in sample and net_output is None:
@@ -147,20 +154,23 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
     def _rdrop_loss(self, model: Any, sample: Dict[str, Any], reduce: bool, net_output: Any) -> RDropLossOutput:
         """Run the model on the concatenated sample, and the loss on its output."""
         projection = plain_output_projection(model) if net_output is None else None
+        options = {} if projection is None else {"features_only": True}
+        outputs = [net_output]
+        if net_output is None:
+            outputs = run_passes(model, sample, self.flags, self.padding_idx, **options)
         if projection is not None:
-            values = model(**sample["net_input"], features_only=True)[0]  # (R, T, D), R = B + (m-1)*K
+            values = [output[0] for output in outputs]  # (R, T, D), R = B + (m-1)*K
             target = sample["target"]
             loss: LossFunction = functools.partial(linear_rdrop_loss, weight=projection.weight, bias=projection.bias)
         else:
-            if net_output is None:
-                net_output = model(**sample["net_input"])
             # Normalised here, because some models have no logits (adaptive softmax, pointer-generator).
-            values = model.get_normalized_probs(net_output, log_probs=True)  # (R, T, V)
-            target = model.get_targets(sample, net_output)
+            values = [model.get_normalized_probs(output, log_probs=True) for output in outputs]  # (R, T, V)
+            target = model.get_targets(sample, outputs[0])
             loss = rdrop_loss
-        result = self._loss_of_rows(loss, values, target, sample, "sum" if reduce else "none")
+        rows = values[0] if len(values) == 1 else torch.cat(values)
+        result = self._loss_of_rows(loss, rows, target, sample, "sum" if reduce else "none")
         source = "the model's log-probabilities" if projection is None else "features and the output projection"
-        self._say_path(source, values, sample.get(PASSES_KEY, 1))
+        self._say_path(source, rows, sample.get(PASSES_KEY, 1))
         return result if reduce else result._replace(loss=result.loss.unsqueeze(1))
 
     def _loss_of_rows(
@@ -216,26 +226,13 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             total = total.view(len(target), -1)[order].flatten()
         return RDropLossOutput(total, *(torch.stack(values).sum() for values in others))
 
-    def _check_model(self, model: Any, sample: Dict[str, Any]) -> None:
-        """Refuse once, and before its first forward pass, a model that cannot be trained with this criterion."""
-        if self._model_checked:
-            return
-        self._model_checked = True
-        module = unwrap(model)
-        missing = [
-            name
-            for name, parameter in inspect.signature(module.forward).parameters.items()
-            if parameter.default is parameter.empty
-            and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            and name not in sample["net_input"]
-        ]
-        if missing:
-            raise UserError(
-                f"{type(module).__name__} cannot be trained with R-Drop: it needs {', '.join(missing)} beside the "
-                "input of a translation, as non-autoregressive and insertion models do; choose an --arch that predicts "
-                "one token after the other, such as transformer, or train with --task translation_lev --criterion "
-                "nat_loss"
-            )
+    def check_model(self, model: Any) -> None:
+        """Refuse a model that has no place for the variants asked for; before training, best.
+
+        Raises:
+            UserError: as :func:`rdrop_fairseq.criterions.passes.check_model`.
+        """
+        check_model(model, self.flags)
 
     @staticmethod
     def _say_replacement() -> None:

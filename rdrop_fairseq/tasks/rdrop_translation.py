@@ -86,10 +86,11 @@ class RDropTranslationTask(TranslationTask):
         """Called before each training epoch: refuse a criterion that knows nothing of R-Drop.
 
         Raises:
-            UserError: the criterion is not an R-Drop one.
+            UserError: the criterion is not an R-Drop one, or wants what the model has no place for.
         """
         if self._criterion is not None:
             self._require_rdrop(self._criterion)
+            self._criterion.check_model(model)
         super().begin_epoch(epoch, model)
 
     def train_step(

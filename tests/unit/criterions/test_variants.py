@@ -1,15 +1,19 @@
 """The variants of R-Drop: loss and gradients against their formulas, read directly, in float64."""
 
+import copy
 import itertools
 
 import fairseq_tools
 import pytest
 import torch
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.modules import FairseqDropout
 from fairseq.tasks.translation import TranslationTask
 from steps import assert_gradients_close, reduced, setup, step
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import LabelSmoothedCrossEntropyWithRDropCriterion
+from rdrop_fairseq.criterions.passes import perturbed
 
 ALPHA, EPSILON, PAD = 3.0, 0.1, 1
 DROPOUT = ("--dropout", "0.3", "--attention-dropout", "0.2", "--activation-dropout", "0.1")
@@ -77,6 +81,12 @@ def assert_step_equals(model, criterion, sample, expected_loss, tolerance=1e-12)
     return logs
 
 
+def rows_drawn(size, count):
+    """Which sentences go through all passes, and the others, as the criterion draws them."""
+    order = torch.randperm(size)
+    return order[:count].sort().values, order[count:].sort().values
+
+
 @pytest.mark.parametrize("passes", [2, 3])
 @pytest.mark.parametrize("ce_passes", ["all", "first"])
 @pytest.mark.parametrize("kl", ["symmetric", "forward"])
@@ -91,7 +101,7 @@ def test_divergence_and_passes_with_cross_entropy(built, kl, ce_passes, passes):
     assert_step_equals(model, criterion, sample, expected)
 
 
-@pytest.mark.parametrize("flags", [{"kl": "forward"}, {"ce_passes": "first"}], ids=str)
+@pytest.mark.parametrize("flags", [{"kl": "forward"}, {"token_cutoff": 0.05}, {"share_encoder": True}], ids=str)
 def test_a_variant_without_rdrop_is_refused(built, flags):
     (name,) = flags
     flag = f"--rdrop-{name.replace('_', '-')}"
@@ -184,8 +194,7 @@ def test_fraction(built, passes, reduce, sentences):
     chosen = []
 
     def expected():
-        order = torch.randperm(len(target))
-        rows, others = order[:count].sort().values, order[count:]
+        rows, others = rows_drawn(len(target), count)
         chosen.append(rows.tolist())
         inputs = {
             name: torch.cat([tensor, *[tensor[rows]] * (passes - 1)]) for name, tensor in sample["net_input"].items()
@@ -217,11 +226,252 @@ def test_fraction_draws_anew(built):
     assert torch.is_tensor(whole["rdrop_ntokens"]) and whole["rdrop_ntokens"] > 0
 
 
+def decode_twice(model, sample, rows):
+    """Logits of the first pass (B, T, V), and of the second, of the sentences rows: the encoder has run once."""
+    inputs, every = sample["net_input"], torch.arange(len(sample["target"]))
+    encoded = model.encoder(inputs["src_tokens"], src_lengths=inputs["src_lengths"])
+    order = torch.cat([every, rows])
+    repeated_output = {
+        "encoder_out": [encoded["encoder_out"][0][:, order]],
+        "encoder_padding_mask": [encoded["encoder_padding_mask"][0][order]],
+    }
+    logits = model.decoder(inputs["prev_output_tokens"][order], encoder_out=repeated_output)[0]
+    return logits[: len(every)], logits[len(every) :]
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.4])
+def test_share_encoder(built, fraction):
+    task, model = built
+    sample = fairseq_tools.batch(task)
+    target = sample["target"]
+    criterion = make(task, share_encoder=True, fraction=fraction)
+    assert criterion.with_passes(sample)["net_input"]["src_tokens"] is sample["net_input"]["src_tokens"]
+
+    def expected():
+        rows, others = torch.arange(len(target)), []
+        if fraction < 1:
+            rows, others = rows_drawn(len(target), 4)
+        first, second = decode_twice(model, sample, rows)
+        loss = objective(torch.stack([first[rows], second]), target[rows]).sum()
+        return loss + 2 * cross_entropy(first[others], target[others]).sum()
+
+    assert_step_equals(model, criterion, sample, expected)
+    assert not model.encoder._forward_hooks
+
+
+def rates_of(model):
+    return [module.p for module in model.modules() if isinstance(module, FairseqDropout)]
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.4])
+def test_dropout_rates(built, fraction):
+    """Each pass by itself, with a rate of its own in all modules whose rate is not 0."""
+    task, model = built
+    model = copy.deepcopy(model)
+    model.decoder.layers[0].activation_dropout_module.p = 0.0
+    before = rates_of(model)
+    assert {0.1, 0.2, 0.3} < set(before) and 0.0 in before
+    sample = fairseq_tools.batch(task)
+    target, inputs = sample["target"], sample["net_input"]
+    criterion = make(task, passes=3, dropout_rates="0.5,0,0.1", fraction=fraction)
+
+    def expected():
+        rows, others = torch.arange(len(target)), []
+        if fraction < 1:
+            rows, others = rows_drawn(len(target), 4)
+        logits = []
+        for rate in (0.5, 0.0, 0.1):
+            for module, previous in zip((it for it in model.modules() if isinstance(it, FairseqDropout)), before):
+                module.p = rate if previous else 0.0
+            logits.append(model(**(inputs if not logits else {name: it[rows] for name, it in inputs.items()}))[0])
+        loss = objective(torch.stack([logits[0][rows], *logits[1:]]), target[rows]).sum()
+        return loss + 3 * cross_entropy(logits[0][others], target[others]).sum()
+
+    step(model, criterion, sample)
+    assert rates_of(model) == before
+    assert_step_equals(model, criterion, sample, expected)
+
+
+def test_dropout_rates_are_restored_after_an_error(built, monkeypatch):
+    task, model = built
+    before = rates_of(model)
+    criterion, sample = make(task, dropout_rates="0.5,0.1"), fairseq_tools.batch(task)
+    monkeypatch.setattr(model.decoder.layers[1], "forward", None)
+    with pytest.raises(TypeError):
+        step(model, criterion, sample)
+    assert rates_of(model) == before
+
+
+class Prepared(torch.nn.Module):
+    """Embeddings that were looked up already."""
+
+    def __init__(self, embeddings):
+        super().__init__()
+        self.embeddings = embeddings
+
+    def forward(self, tokens):
+        return self.embeddings
+
+
+def perturbed_logits(model, sample, cutoff, noise):
+    """Logits (2, B, T, V): the second pass with noise on the source and tokens cut on both sides."""
+    inputs = repeated(sample["net_input"], 2)
+    size = len(sample["target"])
+    source = model.encoder.embed_tokens(inputs["src_tokens"])
+    if noise:
+        uniform = torch.rand(size, *source.shape[1:]) * 2 * noise - noise
+        source = torch.cat([source[:size], source[size:] + uniform])
+    if cutoff:
+        kept = torch.rand(size, source.size(1)) >= cutoff
+        kept[:, -1] = True  # as in SimCut's code
+        source = torch.cat([source[:size], source[size:] * kept[:, :, None]])
+    encoded = model.encoder(inputs["src_tokens"], src_lengths=inputs["src_lengths"], token_embeddings=source)
+    target = model.decoder.embed_tokens(inputs["prev_output_tokens"])
+    if cutoff:
+        kept = torch.rand(size, target.size(1)) >= cutoff
+        kept[:, 0] = True
+        target = torch.cat([target[:size], target[size:] * kept[:, :, None]])
+    embed_tokens, model.decoder.embed_tokens = model.decoder.embed_tokens, Prepared(target)
+    logits = model.decoder(inputs["prev_output_tokens"], encoder_out=encoded)[0]
+    model.decoder.embed_tokens = embed_tokens
+    return logits.view(2, size, *logits.shape[1:])
+
+
+@pytest.mark.parametrize("embeddings", ["shared", "of each side"])
+@pytest.mark.parametrize("cutoff, noise", [(0.3, 0.0), (0.0, 0.1), (0.3, 0.1)])
+def test_perturbed_passes(built, cutoff, noise, embeddings):
+    task, model = built
+    if embeddings == "of each side":
+        model = copy.deepcopy(model)
+        model.decoder.embed_tokens = copy.deepcopy(model.encoder.embed_tokens)
+    sample = fairseq_tools.batch(task)
+    assert sample["net_input"]["src_tokens"].eq(PAD).any() and sample["target"].eq(PAD).any()
+    criterion = make(task, token_cutoff=cutoff, embedding_noise=noise)
+
+    def expected():
+        return objective(perturbed_logits(model, sample, cutoff, noise), sample["target"]).sum()
+
+    assert_step_equals(model, criterion, sample, expected)
+    assert not model.encoder._forward_hooks and not model.encoder.embed_tokens._forward_hooks
+
+
+def test_simcut(built):
+    """CE(original) + alpha KL(original||cut), arXiv 2206.02368, equation 4 of its published code."""
+    task, model = built
+    sample = fairseq_tools.batch(task)
+    target = sample["target"]
+    criterion = make(task, kl="forward", ce_passes="first", token_cutoff=0.05)
+
+    def expected():
+        original, cut = perturbed_logits(model, sample, 0.05, 0.0)
+        return (cross_entropy(original, target) + ALPHA * divergence(original, cut, target)).sum()
+
+    assert_step_equals(model, criterion, sample, expected)
+
+
+def test_r3f(built):
+    """CE(x) + lambda (KL(x||x+z) + KL(x+z||x)), arXiv 2008.03156: alpha is 2 lambda."""
+    task, model = built
+    sample = fairseq_tools.batch(task)
+    target = sample["target"]
+    criterion = make(task, alpha=2 * 0.7, ce_passes="first", embedding_noise=1e-2)
+
+    def expected():
+        plain, noised = perturbed_logits(model, sample, 0.0, 1e-2)
+        both = divergence(plain, noised, target) + divergence(noised, plain, target)
+        return (cross_entropy(plain, target) + 0.7 * both).sum()
+
+    assert_step_equals(model, criterion, sample, expected)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_tokens_that_cutoff_spares(side, padding):
+    """The last token of a source sentence, the first of a target one, wherever the padding is; the share is right."""
+    real = torch.ones(2000, 6, dtype=torch.bool)
+    real[1000:, :2] = False
+    if padding == "right":
+        real = real.flip(1)
+    torch.manual_seed(1)
+    zeroed = perturbed(torch.ones(2000, 6, 3), real, side == "source", 0.0, 0.2).eq(0)
+    assert torch.equal(zeroed.any(2), zeroed.all(2))
+    cut = zeroed.all(2)
+    for rows in (slice(0, 1000), slice(1000, 2000)):
+        columns = real[rows][0].nonzero().flatten().tolist()
+        spared = columns[-1] if side == "source" else columns[0]
+        assert not cut[rows, spared].any()
+        others = [column for column in columns if column != spared]
+        assert cut[rows][:, others].float().mean() == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"passes": 3, "fraction": 0.5, "token_cutoff": 0.2, "dropout_rates": "0.1,0.2,0.3", "kl": "forward"},
+        {"passes": 3, "fraction": 0.5, "token_cutoff": 0.2, "embedding_noise": 0.1, "ce_passes": "first"},
+        {"passes": 3, "fraction": 0.5, "share_encoder": True, "alpha_half_life": 3, "interval": 2},
+    ],
+    ids=lambda flags: ",".join(flags),
+)
+def test_variants_together(built, flags, monkeypatch):
+    """Features and log-probabilities give the same, in bfloat16 too as near as that has it; the sample is untouched."""
+    task, model = built
+    sample = fairseq_tools.batch(task)
+    before = copy.deepcopy(sample)
+    results = []
+    for path in ("features", "log-probabilities", "autocast"):
+        criterion = make(task, **flags)
+        criterion.begin_update(2)
+        if path == "log-probabilities":
+            module = "rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop"
+            monkeypatch.setattr(f"{module}.plain_output_projection", lambda model: None)
+        if path == "autocast":
+            monkeypatch.undo()
+            model = copy.deepcopy(model).float()
+            with torch.autocast("cpu", torch.bfloat16):
+                results.append(step(model, criterion, sample))
+        else:
+            results.append(step(model, criterion, sample))
+    features, log_probs, autocast = results
+    assert float(features[0]) == pytest.approx(float(log_probs[0]), rel=1e-6)  # fairseq normalises in float32
+    assert_gradients_close(features[3], log_probs[3], 1e-6)
+    assert autocast[0].isfinite() and float(autocast[0]) == pytest.approx(float(features[0]), rel=0.1)
+    assert features[2].keys() == log_probs[2].keys()
+    fairseq_tools.assert_equal(sample, before)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"passes": 3, "fraction": 0.5, "token_cutoff": 0.2, "dropout_rates": "0.1,0.2,0.3", "interval": 2},
+        {"share_encoder": True, "alpha_warmup_updates": 9},
+    ],
+    ids=lambda flags: ",".join(flags),
+)
+def test_validation_is_plain(built, flags):
+    task, model = built
+    model, sample = copy.deepcopy(model).eval(), fairseq_tools.batch(task, "valid")
+    results = []
+    for criterion in (LabelSmoothedCrossEntropyCriterion(task, False, EPSILON, 0, True), make(task, **flags)):
+        criterion.report_accuracy = True
+        criterion.eval()
+        results.append(reduced(criterion, [criterion(model, sample)[2]]))
+    assert results[0] == results[1]
+
+
 REFUSED = {
     "--rdrop-interval is 0; give a whole number from 1": {"interval": 0},
     "--rdrop-alpha-warmup-updates is -1; give a whole number from 0": {"alpha_warmup_updates": -1},
     "--rdrop-fraction is 0.0; give a number above 0 and up to 1": {"fraction": 0.0},
     "--rdrop-fraction is nan; give": {"fraction": float("nan")},
+    "--rdrop-dropout-rates is 0.3,high; give numbers with commas": {"dropout_rates": "0.3,high"},
+    "--rdrop-dropout-rates is 0.3; give as many numbers .* as --rdrop-passes has, 2": {"dropout_rates": "0.3"},
+    "--rdrop-dropout-rates is 0.3,1; give as many numbers from 0 to below 1": {"dropout_rates": "0.3,1"},
+    "--rdrop-token-cutoff is 1.0; give a number from 0 to below 1": {"token_cutoff": 1.0},
+    "--rdrop-embedding-noise is inf; give a finite number >= 0": {"embedding_noise": float("inf")},
+    "--rdrop-token-cutoff changes the encoder .*; leave one": {"share_encoder": True, "token_cutoff": 0.1},
+    "--rdrop-embedding-noise changes the encoder": {"share_encoder": True, "embedding_noise": 0.1},
+    "--rdrop-dropout-rates changes the encoder": {"share_encoder": True, "dropout_rates": "0.1,0.2"},
 }
 
 
@@ -229,6 +479,30 @@ REFUSED = {
 def test_bad_values_and_combinations_are_refused(built, message):
     with pytest.raises(UserError, match=f"^{message}"):
         make(built[0], **REFUSED[message])
+
+
+@pytest.mark.parametrize(
+    "architecture, flags, message",
+    [
+        ("lstm", {"dropout_rates": "0.1,0.2"}, "--rdrop-dropout-rates changes the rates above 0 and there is none"),
+        ("transformer", {"dropout_rates": "0.1,0.2"}, "--rdrop-dropout-rates does not work with --checkpoint-act"),
+        ("fconv_lm", {"share_encoder": True}, "FConvLanguageModel has no encoder whose output can be repeated; leave"),
+        ("fconv_lm", {"token_cutoff": 0.1}, "FConvLanguageModel has no token embeddings on both sides; leave --rdrop-"),
+    ],
+)
+def test_models_without_place_for_a_variant_are_refused(data_bin, built, architecture, flags, message):
+    """Before the first update: when the task begins an epoch."""
+    size = "--encoder-embed-dim 16 --decoder-embed-dim 16".split()
+    more = {
+        "lstm": [*size, "--dropout", "0"],
+        "transformer": [*fairseq_tools.TINY_TRANSFORMER[2:], "--checkpoint-activations"],
+    }
+    task, model, _ = setup(
+        data_bin, task="rdrop_translation", architecture=("--arch", architecture, *more.get(architecture, []))
+    )
+    task._criterion = make(built[0], **flags)
+    with pytest.raises(UserError, match=message):
+        task.begin_epoch(1, model)
 
 
 @pytest.mark.parametrize("flags", [{"interval": 2}, {"alpha_warmup_updates": 2}, {"alpha_half_life": 2}], ids=str)

@@ -56,6 +56,12 @@ class RDropFlags:
     rdrop_embedding_noise: float = _flag(
         0.0, "uniform noise up to this on the source's token embeddings in the passes after the first (1e-5 in R3F)"
     )
+    rdrop_hidden_weight: float = _flag(
+        0.0, "weight of the squared distance of the passes' hidden states, mean over all layers (LR-Drop)"
+    )
+    rdrop_attention_weight: float = _flag(
+        0.0, "weight of the squared distance of the passes' attention matrices, mean over all layers (LR-Drop)"
+    )
     rdrop_alpha_warmup_updates: int = _flag(0, "alpha rises linearly to its value over so many updates")
     rdrop_alpha_half_life: int = _flag(0, "after its warm-up alpha halves in every so many updates; 0 for never")
 
@@ -79,6 +85,12 @@ class RDropFlags:
             raise UserError(
                 f"--rdrop-dropout-rates is {self.rdrop_dropout_rates}; give numbers with commas, such as 0.3,0.5"
             ) from None
+
+    @property
+    def layer_weights(self) -> Dict[str, float]:
+        """Name in the log -> weight of each distance between layers that has one."""
+        weights = {"rdrop_hidden_loss": self.rdrop_hidden_weight, "rdrop_attention_loss": self.rdrop_attention_weight}
+        return {name: weight for name, weight in weights.items() if weight}
 
     @property
     def has_schedule(self) -> bool:
@@ -154,8 +166,9 @@ def check_rdrop_flags(flags: RDropFlags, label_smoothing: float, tells_update_nu
         )
     if not 0 <= flags.rdrop_token_cutoff < 1:
         raise UserError(f"--rdrop-token-cutoff is {flags.rdrop_token_cutoff}; give a number from 0 to below 1")
-    if not 0 <= flags.rdrop_embedding_noise < math.inf:
-        raise UserError(f"--rdrop-embedding-noise is {flags.rdrop_embedding_noise}; give a finite number >= 0")
+    for name in ("rdrop_embedding_noise", "rdrop_hidden_weight", "rdrop_attention_weight"):
+        if not 0 <= getattr(flags, name) < math.inf:
+            raise UserError(f"{_name(name)} is {getattr(flags, name)}; give a finite number >= 0")
     for name in ("rdrop_dropout_rates", "rdrop_token_cutoff", "rdrop_embedding_noise"):
         if flags.rdrop_share_encoder and getattr(flags, name):
             raise UserError(

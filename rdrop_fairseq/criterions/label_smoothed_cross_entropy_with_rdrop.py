@@ -14,10 +14,11 @@ from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
 
 from rdrop_fairseq import compat
-from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, Rows, concatenate_passes, mark_passes, of_all_passes
+from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, Rows, concatenate_passes, mark_passes
 from rdrop_fairseq.criterions.flags import LabelSmoothedCrossEntropyWithRDropConfig, RDropFlags, check_rdrop_flags
+from rdrop_fairseq.criterions.layer_consistency import LayerConsistency, check_layers
 from rdrop_fairseq.criterions.output_projection import plain_output_projection
-from rdrop_fairseq.criterions.passes import check_inputs, check_model, run_passes
+from rdrop_fairseq.criterions.passes import check_inputs, check_model, loss_of_rows, run_passes
 from rdrop_fairseq.losses import RDropLossOutput, chosen_implementation, linear_rdrop_loss, rdrop_loss
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             return super().forward(model, sample, reduce=reduce)
 
         target = sample["target"]  # (B, T), of one copy
-        result = self._rdrop_loss(model, sample, reduce, net_output)
+        result, of_layers = self._rdrop_loss(model, sample, reduce, net_output)
         sample_size = target.size(0) if self.sentence_avg else sample["ntokens"]
         logging_output = {
             "loss": result.loss.detach(),
@@ -140,10 +141,12 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             "sample_size": sample_size,
         }
         if PASSES_KEY in sample:
+            self._warn_of_equal_passes(result.kl_loss, sample)
             # Of the same type in every process: fairseq sums numbers and tensors apart.
             rows = sample.get(ROWS_KEY)
             repeated = sample["ntokens"] if rows is None else target[rows.repeated].ne(self.padding_idx).sum()
             logging_output.update(rdrop_kl_loss=result.kl_loss, rdrop_ntokens=repeated)
+            logging_output.update({name: term.detach() for name, term in of_layers.items()})
             if self.flags.has_schedule:
                 logging_output["rdrop_alpha"] = self.flags.alpha_at(self._update) * repeated
         if self.report_accuracy:
@@ -151,13 +154,17 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             logging_output["total"] = target[:, self.ignore_prefix_size :].ne(self.padding_idx).sum()
         return result.loss, sample_size, logging_output
 
-    def _rdrop_loss(self, model: Any, sample: Dict[str, Any], reduce: bool, net_output: Any) -> RDropLossOutput:
-        """Run the model on the concatenated sample, and the loss on its output."""
+    def _rdrop_loss(
+        self, model: Any, sample: Dict[str, Any], reduce: bool, net_output: Any
+    ) -> Tuple[RDropLossOutput, Dict[str, Tensor]]:
+        """Run the model on the concatenated sample, and the loss on its output; beside it, the terms of layers."""
         projection = plain_output_projection(model) if net_output is None else None
         options = {} if projection is None else {"features_only": True}
+        layers = LayerConsistency(model, self.flags)
         outputs = [net_output]
         if net_output is None:
-            outputs = run_passes(model, sample, self.flags, self.padding_idx, **options)
+            with layers.recording(sample):
+                outputs = run_passes(model, sample, self.flags, self.padding_idx, **options)
         if projection is not None:
             values = [output[0] for output in outputs]  # (R, T, D), R = B + (m-1)*K
             target = sample["target"]
@@ -171,16 +178,21 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         result = self._loss_of_rows(loss, rows, target, sample, "sum" if reduce else "none")
         source = "the model's log-probabilities" if projection is None else "features and the output projection"
         self._say_path(source, rows, sample.get(PASSES_KEY, 1))
-        return result if reduce else result._replace(loss=result.loss.unsqueeze(1))
+        terms = {}
+        if self.flags.layer_weights and net_output is None:
+            counted = target.clone()
+            counted[:, : self.ignore_prefix_size] = self.padding_idx
+            terms = layers.terms(sample, counted, self.padding_idx)
+            extra = sum(weight * terms[name] for name, weight in self.flags.layer_weights.items())
+            real = counted[:, self.ignore_prefix_size :].ne(self.padding_idx).flatten()
+            share = 1 if reduce else real / real.sum().clamp(min=1)  # without reduction the tokens have equal parts
+            result = result._replace(loss=result.loss + sample[PASSES_KEY] / 2 * extra * share)
+        return (result if reduce else result._replace(loss=result.loss.unsqueeze(1))), terms
 
     def _loss_of_rows(
         self, loss: LossFunction, values: Tensor, target: Tensor, sample: Dict[str, Any], reduction: str
     ) -> RDropLossOutput:
-        """The objective of the sentences with all passes, and of the others as many times the cross-entropy.
-
-        ``values`` are (R, T, D or V), ``target`` is (B, T).
-        """
-        passes, rows = sample.get(PASSES_KEY, 1), sample.get(ROWS_KEY)
+        """The loss of features (R, T, D) or log-probabilities (R, T, V), and target (B, T)."""
         # Tasks other than translation may count otherwise, and ntokens counts the prefix too.
         counts_targets = (
             isinstance(self.task, TranslationTask)
@@ -190,8 +202,9 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             and target is sample["target"]
         )
 
+        values, target = values[:, self.ignore_prefix_size :], target[:, self.ignore_prefix_size :]
+
         def of_part(part: Tensor, target: Tensor, passes: int) -> RDropLossOutput:
-            part, target = part[:, self.ignore_prefix_size :], target[:, self.ignore_prefix_size :]
             return loss(
                 part.reshape(-1, part.size(-1)),
                 target=target.reshape(-1),
@@ -206,33 +219,16 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
                 num_tokens=sample["ntokens"] if counts_targets and len(target) == len(sample["target"]) else None,
             )
 
-        if rows is None:
-            result = of_part(values, target, passes)
-            self._warn_of_equal_passes(result, target, passes)
-            return result
-        parts = []
-        if len(rows.repeated):
-            repeated = target[rows.repeated]
-            parts.append(of_part(of_all_passes(values, rows, len(target)), repeated, passes))
-            self._warn_of_equal_passes(parts[0], repeated, passes)
-        if len(rows.single):
-            whole = len(rows.single) == len(target)
-            single = of_part(values if whole else values[rows.single], target[rows.single], 1)
-            parts.append(single._replace(loss=self.flags.num_ce_passes * single.loss))
-        losses, *others = zip(*parts)
-        total = torch.stack(losses).sum() if reduction == "sum" else torch.cat(losses)
-        if reduction == "none":
-            order = torch.cat(rows).argsort()  # that of the sample
-            total = total.view(len(target), -1)[order].flatten()
-        return RDropLossOutput(total, *(torch.stack(values).sum() for values in others))
+        return loss_of_rows(of_part, values, target, sample, self.flags.num_ce_passes)
 
     def check_model(self, model: Any) -> None:
         """Refuse a model that has no place for the variants asked for; before training, best.
 
         Raises:
-            UserError: as :func:`rdrop_fairseq.criterions.passes.check_model`.
+            UserError: as ``check_model`` and ``check_layers``.
         """
         check_model(model, self.flags)
+        check_layers(model, self.flags)
 
     @staticmethod
     def _say_replacement() -> None:
@@ -249,13 +245,14 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             implementation = chosen_implementation(self.flags.rdrop_impl, rows.device, rows.dtype, passes)
             logger.info(f"R-Drop loss from {source}, implementation {implementation}")
 
-    def _warn_of_equal_passes(self, result: RDropLossOutput, target: Tensor, passes: int) -> None:
-        """Warn once, at the first training batch with tokens (N,), if the passes do not differ."""
-        if self._passes_compared or passes == 1 or not self.training:
+    def _warn_of_equal_passes(self, kl_loss: Tensor, sample: Dict[str, Any]) -> None:
+        """Warn once, at the first training batch whose tokens had all passes, if the passes do not differ."""
+        if self._passes_compared or not self.training:
             return
-        num_tokens = int(target.ne(self.padding_idx).sum())
+        target, rows = sample["target"][:, self.ignore_prefix_size :], sample.get(ROWS_KEY)
+        num_tokens = int((target if rows is None else target[rows.repeated]).ne(self.padding_idx).sum())
         self._passes_compared = num_tokens > 0
-        if self._passes_compared and float(result.kl_loss) / num_tokens < EQUAL_PASSES_KL:
+        if self._passes_compared and float(kl_loss) / num_tokens < EQUAL_PASSES_KL:
             logger.warning(
                 "the passes of R-Drop are equal (KL 0), so it only costs time: all dropout rates seem to be 0; "
                 "give --dropout, for example 0.3, or --rdrop-alpha 0"
@@ -270,6 +267,10 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             ntokens = sum(log.get("rdrop_ntokens", 0) for log in logging_outputs)
             if ntokens > 0:  # none in a plain update
                 metrics.log_scalar("rdrop_kl_loss", kl_loss / ntokens / math.log(2), ntokens, round=3)
+                for name in ("rdrop_hidden_loss", "rdrop_attention_loss"):
+                    if any(name in log for log in logging_outputs):
+                        distance = sum(log.get(name, 0) for log in logging_outputs) / ntokens
+                        metrics.log_scalar(name, distance, ntokens, round=4)
                 if any("rdrop_alpha" in log for log in logging_outputs):
                     alpha = sum(log.get("rdrop_alpha", 0) for log in logging_outputs) / ntokens
                     metrics.log_scalar("rdrop_alpha", alpha, weight=0, round=4)  # the latest

@@ -1,4 +1,5 @@
-"""How the passes of a sample go through the model: in one forward pass or one by one, and what differs between them.
+"""How the passes of a sample go through the model: in one forward pass or one by one, and what differs between them;
+and the loss where only some of the sentences have all passes.
 
 All that is changed in the model for a while (hooks, dropout rates) is as before when its output is there, and changes
 no parameter. So validation, checkpoints and the search for NaN know nothing of it.
@@ -6,17 +7,18 @@ no parameter. So validation, checkpoints and the search for NaN know nothing of 
 
 import contextlib
 import inspect
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from fairseq.models import FairseqEncoder
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
-from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, select_sentences
+from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, of_all_passes, select_sentences
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.flags import RDropFlags
 from rdrop_fairseq.criterions.output_projection import unwrap
+from rdrop_fairseq.losses import RDropLossOutput
 
 _DROPOUTS = (FairseqDropout, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
@@ -54,6 +56,41 @@ def run_passes(model: Any, sample: Dict[str, Any], flags: RDropFlags, padding: i
             with dropout_rate(module, rate), perturbed_embeddings(module, flags, first_size, padding):
                 outputs.append(model(**its_inputs, **options))
     return outputs
+
+
+def loss_of_rows(
+    loss: Callable[[Tensor, Tensor, int], RDropLossOutput],
+    values: Tensor,
+    target: Tensor,
+    sample: Dict[str, Any],
+    num_ce_passes: int,
+) -> RDropLossOutput:
+    """The objective of the sentences with all passes, and of the others ``num_ce_passes`` times the cross-entropy.
+
+    Args:
+        loss: of values, target (K, T) and the number of passes; summed, or one for each of the K*T positions.
+        values: (R, T, ...), what the model makes of the concatenated sample.
+        target: (B, T).
+        sample: as it is marked.
+        num_ce_passes: how many passes' cross-entropies count where there are all: so the gradient keeps its scale.
+    """
+    passes, rows = sample.get(PASSES_KEY, 1), sample.get(ROWS_KEY)
+    if rows is None:
+        return loss(values, target, passes)
+    parts = []
+    if len(rows.repeated):
+        parts.append(loss(of_all_passes(values, rows, len(target)), target[rows.repeated], passes))
+    if len(rows.single):
+        first = values if len(rows.single) == len(target) else values[rows.single]
+        single = loss(first, target[rows.single], 1)
+        parts.append(single._replace(loss=num_ce_passes * single.loss))
+    losses, *others = zip(*parts)
+    if losses[0].dim() == 0:
+        total = torch.stack(losses).sum()
+    else:
+        order = torch.cat(rows).argsort()  # that of the sample
+        total = torch.cat(losses).view(len(target), -1)[order].flatten()
+    return RDropLossOutput(total, *(torch.stack(values).sum() for values in others))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import fairseq_tools
 import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
-from fairseq.modules import FairseqDropout
+from fairseq.modules import FairseqDropout, MultiheadAttention
 from fairseq.tasks.translation import TranslationTask
 from steps import assert_gradients_close, reduced, setup, step
 
@@ -404,12 +404,143 @@ def test_tokens_that_cutoff_spares(side, padding):
         assert cut[rows][:, others].float().mean() == pytest.approx(0.2, abs=0.03)
 
 
+def attention_matrices(attention, query, key, key_padding_mask, attn_mask):
+    """softmax(QK'/sqrt(d)) of each head, (H, R, T, S), from what goes into an attention."""
+    heads = [
+        states.unflatten(2, (attention.num_heads, -1)).permute(2, 1, 0, 3)  # (H, R, T, D/H)
+        for states in (attention.q_proj(query), attention.k_proj(key))
+    ]
+    scores = heads[0] @ heads[1].transpose(2, 3) / heads[0].size(3) ** 0.5
+    if attn_mask is not None:
+        scores = scores + attn_mask
+    if key_padding_mask is not None:
+        scores = scores.masked_fill(key_padding_mask[None, :, None], float("-inf"))
+    return scores.softmax(3)
+
+
+def layers_of_passes(model, monkeypatch, run):
+    """What run() has the layers compute: (side, states (T, R, D)) and (side, matrices (H, R, T, S)), in order."""
+    states, matrices = [], []
+
+    def noting_states(side, forward):
+        def noting(*arguments, **options):
+            output = forward(*arguments, **options)
+            states.append((side, output[0] if isinstance(output, tuple) else output))
+            return output
+
+        return noting
+
+    def noting_matrices(side, attention, forward):
+        def noting(query, key, value, key_padding_mask=None, attn_mask=None, **options):
+            matrices.append((side, attention_matrices(attention, query, key, key_padding_mask, attn_mask)))
+            return forward(query, key, value, key_padding_mask=key_padding_mask, attn_mask=attn_mask, **options)
+
+        return noting
+
+    with monkeypatch.context() as patch:
+        for side in ("encoder", "decoder"):
+            for layer in getattr(model, side).layers:
+                patch.setattr(layer, "forward", noting_states(side, layer.forward))
+                attentions = [layer.self_attn] if side == "encoder" else [layer.self_attn, layer.encoder_attn]
+                for attention in attentions:
+                    patch.setattr(attention, "forward", noting_matrices(side, attention, attention.forward))
+        run()
+    return states, matrices
+
+
 @pytest.mark.parametrize(
     "flags",
     [
-        {"passes": 3, "fraction": 0.5, "token_cutoff": 0.2, "dropout_rates": "0.1,0.2,0.3", "kl": "forward"},
+        {"hidden_weight": 2.0},
+        {"attention_weight": 4.0},
+        {"hidden_weight": 2.0, "attention_weight": 4.0, "passes": 3, "fraction": 0.4},
+        {"hidden_weight": 2.0, "attention_weight": 4.0, "share_encoder": True},
+    ],
+    ids=lambda flags: ",".join(flags),
+)
+def test_layer_consistency(built, flags, monkeypatch):
+    """LR-Drop: R-Drop's objective and m/2 times the weighted distances of states and matrices, padding left out."""
+    task, model = built
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, MultiheadAttention):
+            module.dropout_module.p = 0.0  # by which torch's attention and fairseq's own draw other random numbers
+    sample = fairseq_tools.batch(task)
+    target, passes = sample["target"], flags.get("passes", 2)
+    criterion = make(task, **flags)
+    terms = {}
+
+    def mean_distance(noted, distance, rows):
+        of_layers = []
+        for side, values in noted:
+            tokens = sample["net_input"]["src_tokens"] if side == "encoder" else target
+            first, later = values[:, : len(target)][:, rows], values[:, len(target) :].chunk(passes - 1, dim=1)
+            of_pairs = []
+            for one, other in itertools.combinations([first, *later], 2):
+                per_token = distance(one, other)  # (K, T)
+                of_pairs.append(torch.stack([per_token[k, t] for k, t in tokens[rows].ne(PAD).nonzero()]).mean())
+            of_layers.append(sum(of_pairs) / len(of_pairs))
+        return target[rows].ne(PAD).sum() * sum(of_layers) / len(of_layers)
+
+    def expected():
+        rows, others = torch.arange(len(target)), []
+        if "fraction" in flags:
+            rows, others = rows_drawn(len(target), 4)
+        outputs = []
+
+        def run():
+            if "share_encoder" in flags:
+                outputs.extend(decode_twice(model, sample, rows))
+                return
+            inputs = sample["net_input"]
+            order = torch.cat([torch.arange(len(target)), *[rows] * (passes - 1)])
+            logits = model(**{name: tensor[order] for name, tensor in inputs.items()})[0]
+            outputs.extend([logits[: len(target)], *logits[len(target) :].chunk(passes - 1)])
+
+        states, matrices = layers_of_passes(model, monkeypatch, run)
+        if "share_encoder" in flags:
+            states = [it for it in states if it[0] == "decoder"]
+            matrices = [it for it in matrices if it[0] == "decoder"]
+        loss = objective(torch.stack([outputs[0][rows], *outputs[1:]]), target[rows]).sum()
+        loss = loss + passes * cross_entropy(outputs[0][others], target[others]).sum()
+        terms["hidden"] = mean_distance(states, lambda a, b: (a - b).pow(2).mean(2).t(), rows)
+        terms["attention"] = mean_distance(matrices, lambda a, b: (a - b).pow(2).sum(3).mean(0), rows)
+        weighted = sum(flags.get(f"{name}_weight", 0) * term for name, term in terms.items())
+        return loss + passes / 2 * weighted
+
+    # fairseq's own attention has its softmax in float32.
+    logs = assert_step_equals(model, criterion, sample, expected, tolerance=1e-6)
+    for name, term in terms.items():
+        key = f"rdrop_{name}_loss"
+        assert (key in logs) == (f"{name}_weight" in flags)
+        if key in logs:
+            assert term > 1e-3 and float(logs[key]) == pytest.approx(float(term), rel=1e-5)
+            in_log = reduced(criterion, [logs, logs])[key]
+            assert in_log == pytest.approx(float(term) / int(logs["rdrop_ntokens"]), abs=5.1e-5)
+    for module in model.modules():
+        assert not module._forward_hooks and "forward" not in vars(module)
+    rows = step(model, criterion, sample, reduce=False)
+    torch.testing.assert_close(rows[0].sum(), step(model, criterion, sample)[0], rtol=1e-7, atol=0)
+    assert rows[0][target.flatten().eq(PAD)].abs().max() == 0
+
+
+def test_layers_are_not_compared_in_a_plain_update(built):
+    task, model = built
+    criterion, sample = make(task, hidden_weight=1.0, attention_weight=1.0, interval=2), fairseq_tools.batch(task)
+    logs = []
+    for update in range(2):
+        criterion.begin_update(update)
+        logs.append(step(model, criterion, sample)[2])
+    assert logs[0].keys() == logs[1].keys()
+    assert logs[0]["rdrop_hidden_loss"] > 0 and logs[1]["rdrop_hidden_loss"] == logs[1]["rdrop_attention_loss"] == 0
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"passes": 3, "fraction": 0.5, "token_cutoff": 0.2, "dropout_rates": "0.1,0.2,0.3", "hidden_weight": 1.0},
         {"passes": 3, "fraction": 0.5, "token_cutoff": 0.2, "embedding_noise": 0.1, "ce_passes": "first"},
-        {"passes": 3, "fraction": 0.5, "share_encoder": True, "alpha_half_life": 3, "interval": 2},
+        {"passes": 3, "fraction": 0.5, "share_encoder": True, "alpha_half_life": 3, "attention_weight": 1.0},
     ],
     ids=lambda flags: ",".join(flags),
 )
@@ -469,6 +600,7 @@ REFUSED = {
     "--rdrop-dropout-rates is 0.3,1; give as many numbers from 0 to below 1": {"dropout_rates": "0.3,1"},
     "--rdrop-token-cutoff is 1.0; give a number from 0 to below 1": {"token_cutoff": 1.0},
     "--rdrop-embedding-noise is inf; give a finite number >= 0": {"embedding_noise": float("inf")},
+    "--rdrop-hidden-weight is -1.0; give a finite number >= 0": {"hidden_weight": -1.0},
     "--rdrop-token-cutoff changes the encoder .*; leave one": {"share_encoder": True, "token_cutoff": 0.1},
     "--rdrop-embedding-noise changes the encoder": {"share_encoder": True, "embedding_noise": 0.1},
     "--rdrop-dropout-rates changes the encoder": {"share_encoder": True, "dropout_rates": "0.1,0.2"},
@@ -486,6 +618,13 @@ def test_bad_values_and_combinations_are_refused(built, message):
     [
         ("lstm", {"dropout_rates": "0.1,0.2"}, "--rdrop-dropout-rates changes the rates above 0 and there is none"),
         ("transformer", {"dropout_rates": "0.1,0.2"}, "--rdrop-dropout-rates does not work with --checkpoint-act"),
+        ("lstm", {"hidden_weight": 1.0}, "--rdrop-hidden-weight compares .* which LSTMModel is not; leave it out, or"),
+        ("transformer", {"attention_weight": 1.0}, "--rdrop-attention-weight does not work with --checkpoint-act"),
+        (
+            "layerdrop",
+            {"attention_weight": 1.0},
+            "--rdrop-attention-weight needs all layers in every pass; leave --enc",
+        ),
         ("fconv_lm", {"share_encoder": True}, "FConvLanguageModel has no encoder whose output can be repeated; leave"),
         ("fconv_lm", {"token_cutoff": 0.1}, "FConvLanguageModel has no token embeddings on both sides; leave --rdrop-"),
     ],
@@ -497,9 +636,10 @@ def test_models_without_place_for_a_variant_are_refused(data_bin, built, archite
         "lstm": [*size, "--dropout", "0"],
         "transformer": [*fairseq_tools.TINY_TRANSFORMER[2:], "--checkpoint-activations"],
     }
-    task, model, _ = setup(
-        data_bin, task="rdrop_translation", architecture=("--arch", architecture, *more.get(architecture, []))
-    )
+    more["layerdrop"] = [*fairseq_tools.TINY_TRANSFORMER[2:], "--decoder-layerdrop", "0.2"]
+    name = "transformer" if architecture == "layerdrop" else architecture
+    words = ("--arch", name, *more.get(architecture, []))
+    task, model, _ = setup(data_bin, task="rdrop_translation", architecture=words)
     task._criterion = make(built[0], **flags)
     with pytest.raises(UserError, match=message):
         task.begin_epoch(1, model)

@@ -2,20 +2,21 @@
 
 The paper adds to cross-entropy and output consistency the mean squared error of the two passes' hidden states and that
 of their attention matrices, in every layer, each with a weight. It has no published code, and the text that this was
-written from, a summary of it, leaves the averages open. Here, with N target tokens, m passes and for each side s
-(encoder, decoder) its n_s tokens that are no padding:
+written from, a summary of it, leaves the averages open. Here, with m passes, N_b target tokens of sentence b, and n_b
+tokens of it on the side that a layer belongs to (encoder or decoder; padding counts nowhere):
 
-    hidden    = N * mean_l  mean_{i<j}  1/n_s sum_t  mean_d  (h_i,l,t,d - h_j,l,t,d)^2
-    attention = N * mean_a  mean_{i<j}  1/n_s sum_t  mean_h  sum_k  (A_i,a,h,t,k - A_j,a,h,t,k)^2
+    hidden    = mean_l  sum_b  N_b/n_b  sum_t  mean_{i<j}  mean_d  (h_i,l,b,t,d - h_j,l,b,t,d)^2
+    attention = mean_a  sum_b  N_b/n_b  sum_t  mean_{i<j}  mean_h  sum_k  (A_i,a,h,b,t,k - A_j,a,h,b,t,k)^2
 
     L = R-Drop's objective + m/2 * (hidden_weight * hidden + attention_weight * attention)
 
 l runs over all layers of both sides, whose outputs h (after the residual connection) have D numbers d a token t. a runs
 over all attentions in the layers (self-attention of both sides, attention to the source), whose rows A, before dropout,
 are probabilities over keys k, for each head h and query t. The sum over the keys makes a row's distance that of two
-distributions (at most 2), whatever the length of the sentence. Divided by N, as the trainer does, both are means over
-layers and tokens, so weights depend neither on the length of the sentences nor on the size of the batch. m/2 is 1 for
-two passes and has the same reason as in the objective. Gradients flow to every pass.
+distributions (at most 2), whatever the length of the sentence. N_b/n_b makes a sum over source tokens comparable with
+one over target tokens. So, divided by the target tokens as the trainer does, both are means over layers and tokens, and
+weights depend neither on lengths nor on the batch. m/2 is 1 for two passes and has the same reason as in the objective.
+Gradients flow to every pass.
 """
 
 import contextlib
@@ -100,8 +101,9 @@ class LayerConsistency:
                 of_tokens = [distance(one, other) for one, other in itertools.combinations(passes, 2)]  # each (K, T)
                 mask = masks[side]
                 # Chosen, not multiplied: padding may hold anything.
-                terms.append(torch.stack(of_tokens).mean(0).masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1))
-            return torch.stack(terms).mean() * masks["decoder"].sum() if terms else torch.zeros(()).to(target.device)
+                of_sentences = torch.stack(of_tokens).mean(0).masked_fill(~mask, 0.0).sum(1)
+                terms.append((of_sentences * masks["decoder"].sum(1) / mask.sum(1).clamp(min=1)).sum())
+            return torch.stack(terms).mean() if terms else torch.zeros(()).to(target.device)
 
         noted = {"rdrop_hidden_loss": self._hidden, "rdrop_attention_loss": self._attention}
         distances = {"rdrop_hidden_loss": _distance_of_states, "rdrop_attention_loss": _distance_of_matrices}

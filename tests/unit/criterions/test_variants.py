@@ -475,12 +475,13 @@ def test_layer_consistency(built, flags, monkeypatch):
         for side, values in noted:
             tokens = sample["net_input"]["src_tokens"] if side == "encoder" else target
             first, later = values[:, : len(target)][:, rows], values[:, len(target) :].chunk(passes - 1, dim=1)
-            of_pairs = []
-            for one, other in itertools.combinations([first, *later], 2):
-                per_token = distance(one, other)  # (K, T)
-                of_pairs.append(torch.stack([per_token[k, t] for k, t in tokens[rows].ne(PAD).nonzero()]).mean())
-            of_layers.append(sum(of_pairs) / len(of_pairs))
-        return target[rows].ne(PAD).sum() * sum(of_layers) / len(of_layers)
+            pairs = list(itertools.combinations([first, *later], 2))
+            per_token = sum(distance(one, other) for one, other in pairs) / len(pairs)  # (K, T)
+            of_layers.append(0.0)
+            for number, sentence in enumerate(rows):
+                real = tokens[sentence].ne(PAD)
+                of_layers[-1] += target[sentence].ne(PAD).sum() * per_token[number][real].mean()
+        return sum(of_layers) / len(of_layers)
 
     def expected():
         rows, others = torch.arange(len(target)), []

@@ -47,18 +47,17 @@ class LayerConsistency:
 
     def __init__(self, model: Any, flags: RDropFlags) -> None:
         self.module, self.flags = unwrap(model), flags
-        self._sides = [it for it in _SIDES if hasattr(self.module, it)]
-        if flags.rdrop_share_encoder:
-            self._sides.remove("encoder")
+        compared = _SIDES[1:] if flags.rdrop_share_encoder else _SIDES
+        self._sides = [it for it in compared if hasattr(self.module, it)]
         # Module -> its side, and what each call of the model made: (T, R, D), or (H, R, T, S).
         self._hidden: Dict[nn.Module, Tuple[str, List[Tensor]]] = {}
         self._attention: Dict[nn.Module, Tuple[str, List[Tensor]]] = {}
 
     @contextlib.contextmanager
     def recording(self, sample: Dict[str, Any]) -> Iterator[None]:
-        """Meanwhile note what the layers compute, if some sentences of the sample have all passes."""
+        """Meanwhile note what the layers compute, if they have a weight and some sentences have all passes."""
         rows = sample.get(ROWS_KEY)
-        if rows is not None and len(rows.repeated) == 0:
+        if not self.flags.layer_weights or (rows is not None and len(rows.repeated) == 0):
             yield
             return
         with contextlib.ExitStack() as stack:

@@ -20,7 +20,8 @@ from rdrop_fairseq.criterions.flags import RDropFlags
 from rdrop_fairseq.criterions.output_projection import unwrap
 from rdrop_fairseq.losses import RDropLossOutput
 
-_DROPOUTS = (FairseqDropout, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+# torch's dropouts have this base, of which its documents do not speak.
+_DROPOUTS = (FairseqDropout, nn.modules.dropout._DropoutNd)
 
 
 def run_passes(model: Any, sample: Dict[str, Any], flags: RDropFlags, padding: int, **options: Any) -> List[Any]:

@@ -38,6 +38,19 @@ class Backward:
         loss.backward()
 
 
+def part_of_batch(task, rank: int, sizes: list) -> dict:
+    """The sentences of this process."""
+    task.load_dataset("train")
+    dataset, first = task.dataset("train"), sum(sizes[:rank])
+    return dataset.collater([dataset[number] for number in range(first, first + sizes[rank])])
+
+
+def wrap(model, find_unused_parameters: bool) -> ModuleProxyWrapper:
+    """As fairseq wraps a model, but for the CPU."""
+    wrapped = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=find_unused_parameters)
+    return ModuleProxyWrapper(wrapped)
+
+
 def step(data_bin, rank: int, sizes: list, flags: tuple, find_unused_parameters: bool) -> dict:
     """Loss, denominator and gradients, summed over the processes, of a step in which each has its part of a batch."""
     config = fairseq_tools.training_config(
@@ -48,12 +61,8 @@ def step(data_bin, rank: int, sizes: list, flags: tuple, find_unused_parameters:
     task, model, criterion = fairseq_tools.build(config)
     model.train()
     criterion.train()
-    task.load_dataset("train")
-    dataset, first = task.dataset("train"), sum(sizes[:rank])
-    sample = dataset.collater([dataset[number] for number in range(first, first + sizes[rank])])
-    wrapped = ModuleProxyWrapper(
-        torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=find_unused_parameters)
-    )
+    sample = part_of_batch(task, rank, sizes)
+    wrapped = wrap(model, find_unused_parameters)
     assert (plain_output_projection(wrapped) is None) == find_unused_parameters
     # The second update meets what the first left behind in the reducer.
     for update in range(2):
@@ -73,12 +82,8 @@ def random_step(data_bin, rank: int, sizes: list, flags: tuple, find_unused_para
     )  # fmt: skip
     task, model, criterion = fairseq_tools.build(config)
     criterion.train()
-    task.load_dataset("train")
-    dataset, first = task.dataset("train"), sum(sizes[:rank])
-    sample = dataset.collater([dataset[number] for number in range(first, first + sizes[rank])])
-    wrapped = ModuleProxyWrapper(
-        torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=find_unused_parameters)
-    )
+    sample = part_of_batch(task, rank, sizes)
+    wrapped = wrap(model, find_unused_parameters)
     results = {}
     for name, module in (("alone", model), ("summed", wrapped)):
         for update in range(2):

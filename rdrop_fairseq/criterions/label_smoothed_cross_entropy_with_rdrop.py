@@ -1,34 +1,25 @@
 """The fairseq criterion: one plain pass in validation, R-Drop (arXiv 2106.14448) in training."""
 
-import inspect
+import functools
 import logging
 import math
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from fairseq.criterions import register_criterion
-from fairseq.criterions.label_smoothed_cross_entropy import (
-    LabelSmoothedCrossEntropyCriterion,
-    LabelSmoothedCrossEntropyCriterionConfig,
-)
-from fairseq.dataclass import ChoiceEnum
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
 from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
 
 from rdrop_fairseq import compat
-from rdrop_fairseq.batching import PASSES_KEY, concatenate_passes
-from rdrop_fairseq.common.errors import UserError
-from rdrop_fairseq.criterions.output_projection import plain_output_projection, unwrap
-from rdrop_fairseq.losses import (
-    IMPLEMENTATIONS,
-    RDropLossOutput,
-    chosen_implementation,
-    linear_rdrop_loss,
-    rdrop_loss,
-)
+from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, Rows, concatenate_passes, mark_passes
+from rdrop_fairseq.criterions.flags import LabelSmoothedCrossEntropyWithRDropConfig, RDropFlags, check_rdrop_flags
+from rdrop_fairseq.criterions.layer_consistency import LayerConsistency, check_layers
+from rdrop_fairseq.criterions.output_projection import plain_output_projection
+from rdrop_fairseq.criterions.passes import check_inputs, check_model, loss_of_rows, run_passes
+from rdrop_fairseq.losses import RDropLossOutput, chosen_implementation, linear_rdrop_loss, rdrop_loss
 
 logger = logging.getLogger(__name__)
 
@@ -36,46 +27,9 @@ CRITERION_NAME = "label_smoothed_cross_entropy_with_rdrop"
 # fairseq-hydra-train fixes the flags of a criterion it knows before it imports a user directory, and newer fairseq
 # knows the name above with fewer flags. This one it does not know.
 HYDRA_CRITERION_NAME = "rdrop_label_smoothed_cross_entropy"
+LossFunction = Callable[..., RDropLossOutput]
 # A KL below this, in nats per token, is rounding: two passes under dropout differ by far more.
 EQUAL_PASSES_KL = 1e-8
-
-
-@dataclass
-class LabelSmoothedCrossEntropyWithRDropConfig(LabelSmoothedCrossEntropyCriterionConfig):
-    """fairseq's label-smoothing flags and those of R-Drop."""
-
-    rdrop_alpha: float = field(
-        default=0.0,
-        metadata={"help": "weight of the KL term of R-Drop (alpha in the paper, 5 there); 0 trains without R-Drop"},
-    )
-    rdrop_passes: int = field(
-        default=2,
-        metadata={"help": "how often each sample goes through the model under different dropout, at least 2"},
-    )
-    rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = field(  # type: ignore[valid-type]  # the type is made by fairseq
-        default="auto",
-        metadata={
-            "help": "implementation of the loss: fused (closed-form gradient, in chunks of tokens), triton (the same "
-            "with kernels for CUDA), reference (plain autograd), or auto for the fastest that suits the device"
-        },
-    )
-
-
-def check_rdrop_flags(rdrop_alpha: float, rdrop_passes: int, rdrop_impl: str, label_smoothing: float) -> None:
-    """Refuse values of the flags that no training can have.
-
-    Raises:
-        UserError: alpha is negative or not finite, there are fewer than 2 passes, the label smoothing is no share, or
-            Triton is asked for without a CUDA device.
-    """
-    if not (math.isfinite(rdrop_alpha) and rdrop_alpha >= 0):
-        raise UserError(f"--rdrop-alpha is {rdrop_alpha}; give a finite number >= 0 (the paper uses 5)")
-    if rdrop_passes < 2:
-        raise UserError(f"--rdrop-passes is {rdrop_passes}; give at least 2 (--rdrop-alpha 0 for one plain pass)")
-    if rdrop_alpha > 0 and not 0 <= label_smoothing < 1:
-        raise UserError(f"--label-smoothing is {label_smoothing}; give a number from 0 to below 1, for example 0.1")
-    if rdrop_impl == "triton" and not torch.cuda.is_available():
-        raise UserError("--rdrop-impl triton needs a CUDA device and there is none; use auto or fused")
 
 
 class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCriterion):
@@ -96,26 +50,56 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         label_smoothing: float,
         ignore_prefix_size: int = 0,
         report_accuracy: bool = False,
-        rdrop_alpha: float = 0.0,
-        rdrop_passes: int = 2,
-        rdrop_impl: str = "auto",
+        **rdrop_flags: Any,
     ) -> None:
         # fairseq takes a negative prefix for none.
         super().__init__(task, sentence_avg, label_smoothing, max(0, ignore_prefix_size), report_accuracy)
         compat.mend_training()
-        check_rdrop_flags(rdrop_alpha, rdrop_passes, str(rdrop_impl), label_smoothing)
-        self.rdrop_alpha = float(rdrop_alpha)
-        self.rdrop_passes = int(rdrop_passes)
-        self.rdrop_impl = str(rdrop_impl)
+        self.flags = RDropFlags(**rdrop_flags)
+        check_rdrop_flags(self.flags, label_smoothing, getattr(task, "tells_update_number", False))
+        self._update = 0
         self._path_said = False
         self._model_checked = False
         self._say_replacement()
         self._passes_compared = False
 
+    @classmethod
+    def build_criterion(cls, cfg: Any, task: FairseqTask) -> "LabelSmoothedCrossEntropyWithRDropCriterion":
+        """Build it from a configuration; fairseq's own way knows no ``**rdrop_flags``."""
+        names = ("sentence_avg", "label_smoothing", "ignore_prefix_size", "report_accuracy")
+        return cls(task, *(getattr(cfg, name) for name in names), **vars(RDropFlags.of(cfg)))
+
     @property
     def training_passes(self) -> int:
         """How many passes a training sample takes: 1 without R-Drop."""
-        return self.rdrop_passes if self.rdrop_alpha > 0 else 1
+        return self.flags.rdrop_passes if self.flags.rdrop_alpha > 0 else 1
+
+    def begin_update(self, update_num: int) -> None:
+        """Be told, before each batch, how many updates have been made: variants depend on it."""
+        self._update = update_num
+
+    def with_passes(self, sample: Dict[str, Any]) -> Dict[str, Any]:
+        """``sample`` as this update of a training takes it: concatenated with itself, or as it is without R-Drop."""
+        passes = self.training_passes
+        if passes == 1:
+            return sample
+        rows = self._rows(sample["target"])
+        if self.flags.dropout_rates:
+            return mark_passes(sample, passes, rows)  # the passes go one by one
+        return concatenate_passes(sample, passes, rows, source_once=self.flags.rdrop_share_encoder)
+
+    def _rows(self, target: Tensor) -> Optional[Rows]:
+        """Which of the sentences of target (B, T) have all passes in this update; None for all."""
+        size, fraction = target.size(0), self.flags.rdrop_fraction
+        if self._update % self.flags.rdrop_interval:
+            every = torch.arange(size, device=target.device)
+            return Rows(every[:0], every)
+        if fraction == 1:
+            return None
+        # At random, for sentences of a batch may be sorted. fairseq seeds the generator of the CPU in every update.
+        order = torch.randperm(size)
+        count = math.ceil(fraction * size - 1e-9)  # 0.1 * 30 is more than 3
+        return Rows(*(part.sort().values.to(target.device) for part in (order[:count], order[count:])))
 
     def forward(
         self, model: Any, sample: Dict[str, Any], reduce: bool = True, net_output: Any = None
@@ -131,22 +115,23 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         Returns:
             The loss in nats, summed over the target tokens; ``sample_size``, the number of target tokens of one copy
             (of its sentences with ``--sentence-avg``); and the logging output. There ``nll_loss`` and ``n_correct``
-            are means over the passes, and ``rdrop_kl_loss`` is the mean KL over the pairs, in nats, summed.
+            are means over the passes, and ``rdrop_kl_loss`` is the mean KL over the pairs, in nats, summed over the
+            ``rdrop_ntokens`` target tokens that went through all passes.
 
         Raises:
             UserError: the model needs more input than the task gives, as a non-autoregressive one does.
         """
-        self._check_model(model, sample)
-        passes = sample.get(PASSES_KEY, 1)
+        if not self._model_checked:
+            self._model_checked = True
+            check_inputs(model, sample["net_input"])
+            self.check_model(model)
         if PASSES_KEY not in sample and net_output is None and self.training and model.training:
-            passes = self.training_passes
-            if passes > 1:
-                sample = concatenate_passes(sample, passes)
-        if passes == 1 and net_output is None:
+            sample = self.with_passes(sample)
+        if PASSES_KEY not in sample and net_output is None:
             return super().forward(model, sample, reduce=reduce)
 
         target = sample["target"]  # (B, T), of one copy
-        result = self._rdrop_loss(model, sample, passes, reduce, net_output)
+        result, of_layers = self._rdrop_loss(model, sample, reduce, net_output)
         sample_size = target.size(0) if self.sentence_avg else sample["ntokens"]
         logging_output = {
             "loss": result.loss.detach(),
@@ -155,71 +140,95 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
             "nsentences": target.size(0),
             "sample_size": sample_size,
         }
-        if passes > 1:
-            logging_output["rdrop_kl_loss"] = result.kl_loss
+        if PASSES_KEY in sample:
+            self._warn_of_equal_passes(result.kl_loss, sample)
+            # Of the same type in every process: fairseq sums numbers and tensors apart.
+            rows = sample.get(ROWS_KEY)
+            repeated = sample["ntokens"] if rows is None else target[rows.repeated].ne(self.padding_idx).sum()
+            logging_output.update(rdrop_kl_loss=result.kl_loss, rdrop_ntokens=repeated)
+            logging_output.update({name: term.detach() for name, term in of_layers.items()})
+            if self.flags.has_schedule:
+                logging_output["rdrop_alpha"] = self.flags.alpha_at(self._update) * repeated
         if self.report_accuracy:
             logging_output["n_correct"] = result.n_correct
             logging_output["total"] = target[:, self.ignore_prefix_size :].ne(self.padding_idx).sum()
         return result.loss, sample_size, logging_output
 
     def _rdrop_loss(
-        self, model: Any, sample: Dict[str, Any], passes: int, reduce: bool, net_output: Any
-    ) -> RDropLossOutput:
-        """Run the model and the loss on the concatenated sample."""
-        prefix = self.ignore_prefix_size
-        # Tasks other than translation may count otherwise, and ntokens counts the prefix too.
-        counts_targets = isinstance(self.task, TranslationTask) and prefix == 0 and isinstance(sample["ntokens"], int)
-        options = dict(
-            alpha=self.rdrop_alpha,
-            passes=passes,
-            label_smoothing=self.eps,
-            ignore_index=self.padding_idx,
-            impl=self.rdrop_impl,
-            reduction="sum" if reduce else "none",
-            num_tokens=sample["ntokens"] if counts_targets and sample["target"].is_cuda else None,
-        )
+        self, model: Any, sample: Dict[str, Any], reduce: bool, net_output: Any
+    ) -> Tuple[RDropLossOutput, Dict[str, Tensor]]:
+        """Run the model on the concatenated sample, and the loss on its output; beside it, the terms of layers."""
         projection = plain_output_projection(model) if net_output is None else None
+        options = {} if projection is None else {"features_only": True}
+        layers = LayerConsistency(model, self.flags)
+        outputs = [net_output]
+        if net_output is None:
+            with layers.recording(sample):
+                outputs = run_passes(model, sample, self.flags, self.padding_idx, **options)
         if projection is not None:
-            features = model(**sample["net_input"], features_only=True)[0]  # (m*B, T, D)
-            target = sample["target"][:, prefix:].reshape(-1)
-            features = features[:, prefix:].reshape(-1, features.size(-1))  # (m*N, D)
-            result = linear_rdrop_loss(features, projection.weight, target, bias=projection.bias, **options)
-            self._say_path("features and the output projection", features, passes)
+            values = [output[0] for output in outputs]  # (R, T, D), R = B + (m-1)*K
+            target = sample["target"]
+            loss: LossFunction = functools.partial(linear_rdrop_loss, weight=projection.weight, bias=projection.bias)
         else:
-            if net_output is None:
-                net_output = model(**sample["net_input"])
             # Normalised here, because some models have no logits (adaptive softmax, pointer-generator).
-            log_probs = model.get_normalized_probs(net_output, log_probs=True)  # (m*B, T, V)
-            target = model.get_targets(sample, net_output)
-            if target is not sample["target"]:
-                options["num_tokens"] = None  # counted for the other
-            target = target[:, prefix:].reshape(-1)
-            log_probs = log_probs[:, prefix:].reshape(-1, log_probs.size(-1))  # (m*N, V)
-            result = rdrop_loss(log_probs, target, **options)
-            self._say_path("the model's log-probabilities", log_probs, passes)
-        self._warn_of_equal_passes(result, target, passes)
-        return result if reduce else result._replace(loss=result.loss.unsqueeze(1))
+            values = [model.get_normalized_probs(output, log_probs=True) for output in outputs]  # (R, T, V)
+            target = model.get_targets(sample, outputs[0])
+            loss = rdrop_loss
+        rows = values[0] if len(values) == 1 else torch.cat(values)
+        result = self._loss_of_rows(loss, rows, target, sample, "sum" if reduce else "none")
+        source = "the model's log-probabilities" if projection is None else "features and the output projection"
+        self._say_path(source, rows, sample.get(PASSES_KEY, 1))
+        terms = {}
+        if self.flags.layer_weights and net_output is None:
+            counted = target.clone()
+            counted[:, : self.ignore_prefix_size] = self.padding_idx
+            terms = layers.terms(sample, counted, self.padding_idx)
+            extra = sum(weight * terms[name] for name, weight in self.flags.layer_weights.items())
+            real = counted[:, self.ignore_prefix_size :].ne(self.padding_idx).flatten()
+            share = 1 if reduce else real / real.sum().clamp(min=1)  # without reduction the tokens have equal parts
+            result = result._replace(loss=result.loss + sample[PASSES_KEY] / 2 * extra * share)
+        return (result if reduce else result._replace(loss=result.loss.unsqueeze(1))), terms
 
-    def _check_model(self, model: Any, sample: Dict[str, Any]) -> None:
-        """Refuse once, and before its first forward pass, a model that cannot be trained with this criterion."""
-        if self._model_checked:
-            return
-        self._model_checked = True
-        module = unwrap(model)
-        missing = [
-            name
-            for name, parameter in inspect.signature(module.forward).parameters.items()
-            if parameter.default is parameter.empty
-            and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            and name not in sample["net_input"]
-        ]
-        if missing:
-            raise UserError(
-                f"{type(module).__name__} cannot be trained with R-Drop: it needs {', '.join(missing)} beside the "
-                "input of a translation, as non-autoregressive and insertion models do; choose an --arch that predicts "
-                "one token after the other, such as transformer, or train with --task translation_lev --criterion "
-                "nat_loss"
+    def _loss_of_rows(
+        self, loss: LossFunction, values: Tensor, target: Tensor, sample: Dict[str, Any], reduction: str
+    ) -> RDropLossOutput:
+        """The loss of features (R, T, D) or log-probabilities (R, T, V), and target (B, T)."""
+        # Tasks other than translation may count otherwise, and ntokens counts the prefix too.
+        counts_targets = (
+            isinstance(self.task, TranslationTask)
+            and self.ignore_prefix_size == 0
+            and isinstance(sample["ntokens"], int)
+            and target.is_cuda
+            and target is sample["target"]
+        )
+
+        values, target = values[:, self.ignore_prefix_size :], target[:, self.ignore_prefix_size :]
+
+        def of_part(part: Tensor, target: Tensor, passes: int) -> RDropLossOutput:
+            return loss(
+                part.reshape(-1, part.size(-1)),
+                target=target.reshape(-1),
+                alpha=self.flags.alpha_at(self._update),
+                passes=passes,
+                label_smoothing=self.eps,
+                ignore_index=self.padding_idx,
+                impl=self.flags.rdrop_impl,
+                kl=self.flags.rdrop_kl,
+                ce_passes=self.flags.rdrop_ce_passes,
+                reduction=reduction,
+                num_tokens=sample["ntokens"] if counts_targets and len(target) == len(sample["target"]) else None,
             )
+
+        return loss_of_rows(of_part, values, target, sample, self.flags.num_ce_passes)
+
+    def check_model(self, model: Any) -> None:
+        """Refuse a model that has no place for the variants asked for; before training, best.
+
+        Raises:
+            UserError: as ``check_model`` and ``check_layers``.
+        """
+        check_model(model, self.flags)
+        check_layers(model, self.flags)
 
     @staticmethod
     def _say_replacement() -> None:
@@ -233,16 +242,17 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         """Log once how the loss is computed."""
         if not self._path_said:
             self._path_said = True
-            implementation = chosen_implementation(self.rdrop_impl, rows.device, rows.dtype, passes)
+            implementation = chosen_implementation(self.flags.rdrop_impl, rows.device, rows.dtype, passes)
             logger.info(f"R-Drop loss from {source}, implementation {implementation}")
 
-    def _warn_of_equal_passes(self, result: RDropLossOutput, target: Tensor, passes: int) -> None:
-        """Warn once, at the first training batch with tokens (N,), if the passes do not differ."""
-        if self._passes_compared or passes == 1 or not self.training:
+    def _warn_of_equal_passes(self, kl_loss: Tensor, sample: Dict[str, Any]) -> None:
+        """Warn once, at the first training batch whose tokens had all passes, if the passes do not differ."""
+        if self._passes_compared or not self.training:
             return
-        num_tokens = int(target.ne(self.padding_idx).sum())
+        target, rows = sample["target"][:, self.ignore_prefix_size :], sample.get(ROWS_KEY)
+        num_tokens = int((target if rows is None else target[rows.repeated]).ne(self.padding_idx).sum())
         self._passes_compared = num_tokens > 0
-        if self._passes_compared and float(result.kl_loss) / num_tokens < EQUAL_PASSES_KL:
+        if self._passes_compared and float(kl_loss) / num_tokens < EQUAL_PASSES_KL:
             logger.warning(
                 "the passes of R-Drop are equal (KL 0), so it only costs time: all dropout rates seem to be 0; "
                 "give --dropout, for example 0.3, or --rdrop-alpha 0"
@@ -254,8 +264,16 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         super().reduce_metrics(logging_outputs)
         if any("rdrop_kl_loss" in log for log in logging_outputs):
             kl_loss = sum(log.get("rdrop_kl_loss", 0) for log in logging_outputs)
-            ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
-            metrics.log_scalar("rdrop_kl_loss", kl_loss / ntokens / math.log(2), ntokens, round=3)
+            ntokens = sum(log.get("rdrop_ntokens", 0) for log in logging_outputs)
+            if ntokens > 0:  # none in a plain update
+                metrics.log_scalar("rdrop_kl_loss", kl_loss / ntokens / math.log(2), ntokens, round=3)
+                for name in ("rdrop_hidden_loss", "rdrop_attention_loss"):
+                    if any(name in log for log in logging_outputs):
+                        distance = sum(log.get(name, 0) for log in logging_outputs) / ntokens
+                        metrics.log_scalar(name, distance, ntokens, round=4)
+                if any("rdrop_alpha" in log for log in logging_outputs):
+                    alpha = sum(log.get("rdrop_alpha", 0) for log in logging_outputs) / ntokens
+                    metrics.log_scalar("rdrop_alpha", alpha, weight=0, round=4)  # the latest
 
 
 class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyWithRDropCriterion):

@@ -35,7 +35,8 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Tu
     from fairseq import options
 
     # This registers what configurations name.
-    from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import CRITERION_NAME, check_rdrop_flags
+    from rdrop_fairseq.criterions.flags import RDropFlags, check_rdrop_flags
+    from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import CRITERION_NAME
     from rdrop_fairseq.tasks import rdrop_translation  # noqa: F401 (importing it registers the task)
 
     words = [str(data), *words_of(settings)]
@@ -65,7 +66,7 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Tu
             raise UserError(f"{setting.place}: {setting.flag} is a switch; leave {setting.value} out")
         _check_value(setting, action.dest)
     if getattr(values, "criterion", None) == CRITERION_NAME:
-        check_rdrop_flags(values.rdrop_alpha, values.rdrop_passes, values.rdrop_impl, values.label_smoothing)
+        check_rdrop_flags(RDropFlags.of(values), values.label_smoothing, values.task == "rdrop_translation")
     return values, {setting.flag: actions[setting.flag].dest for setting in settings}
 
 

@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from rdrop_fairseq import compat
-from rdrop_fairseq.batching import concatenate_passes
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import (
     CRITERION_NAME,
@@ -32,6 +31,8 @@ class RDropTranslationConfig(TranslationConfig):
 @register_task("rdrop_translation", dataclass=RDropTranslationConfig)
 class RDropTranslationTask(TranslationTask):
     """Translation with R-Drop: validation and generation are exactly those of ``translation``."""
+
+    tells_update_number = True  # to the criterion, which may ask for it
 
     def __init__(self, cfg: RDropTranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
@@ -85,10 +86,11 @@ class RDropTranslationTask(TranslationTask):
         """Called before each training epoch: refuse a criterion that knows nothing of R-Drop.
 
         Raises:
-            UserError: the criterion is not an R-Drop one.
+            UserError: the criterion is not an R-Drop one, or wants what the model has no place for.
         """
         if self._criterion is not None:
             self._require_rdrop(self._criterion)
+            self._criterion.check_model(model)
         super().begin_epoch(epoch, model)
 
     def train_step(
@@ -107,10 +109,9 @@ class RDropTranslationTask(TranslationTask):
             UserError: the criterion is not an R-Drop one.
         """
         self._require_rdrop(criterion)
-        passes = criterion.training_passes
-        if passes > 1:
-            sample = concatenate_passes(sample, passes)
-        elif not self._plain_training_said:
+        criterion.begin_update(update_num)
+        sample = criterion.with_passes(sample)
+        if criterion.training_passes == 1 and not self._plain_training_said:
             self._plain_training_said = True
             logger.info("--rdrop-alpha is 0: training with one plain pass, without R-Drop")
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)

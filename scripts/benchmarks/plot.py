@@ -105,7 +105,7 @@ def _draw(axis: pyplot.Axes, rows: List[Dict[str, str]], label: str, heights: Ca
                 place + (number - (len(variants) - 1) / 2) * width,
                 middle,
                 width,
-                color=COLOURS[variant],
+                color=COLOURS.get(variant),
                 label=variant if place == 0 else None,
                 yerr=[[max(0.0, middle - low)], [max(0.0, high - middle)]] if low != high else None,
                 error_kw={"elinewidth": 0.8},

@@ -20,18 +20,25 @@ from measuring import (
     time_in_rounds,
     write_rows,
 )
-from update_setups import BATCHES, PRESETS, available_variants, check_data, make_updates, write_dictionaries
+from update_setups import BATCHES, PRESETS, available_variants, check_data, make_updates, variant, write_dictionaries
 
 
 def main() -> None:
     """The command line."""
     parser = benchmark_parser(__doc__.splitlines()[0], rounds=5)
     parser.add_argument("--preset", choices=PRESETS, nargs="+", default=["d128"])
-    parser.add_argument("--variant", choices=available_variants(), nargs="+", default=available_variants())
+    parser.add_argument(
+        "--variant",
+        type=variant,
+        nargs="+",
+        default=available_variants(),
+        help="%(default)s, or NAME=FLAGS, R-Drop with these flags: 'cheap=--rdrop-fraction 0.5'; with --rdrop-interval "
+        "give an even number of rounds",
+    )
     parser.add_argument("--data", type=Path, help="folder of fairseq-preprocess, en-de (default: random sentences)")
     parser.add_argument(
         "--memory-of",
-        choices=available_variants(),
+        type=variant,
         help="only print the extra memory of the updates of this variant in MiB, for the first preset",
     )
     options = parser.parse_args()
@@ -48,12 +55,12 @@ def main() -> None:
                 miniature = make_updates(options.memory_of, "tiny", *setup[1:], batches=1)
                 print_extra_memory(make_updates(options.memory_of, *setup), options.device, miniature)
                 return
-            updates = {variant: make_updates(variant, *setup) for variant in options.variant}
+            updates = {name: make_updates(name, *setup) for name in options.variant}
             seconds = time_in_rounds(updates, options.rounds, options.device, warm_up=1, steps=BATCHES)
             del updates
         setting = {"preset": preset, "device": options.device, "dtype": options.dtype}
         for row in summary(seconds, options.variant[0]):
-            arguments = ["--memory-of", row["variant"], "--threads", str(options.threads)]
+            arguments = ["--memory-of", str(row["variant"]), "--threads", str(options.threads)]
             arguments += [word for name, value in setting.items() for word in (f"--{name}", value)]
             if options.data:
                 arguments += ["--data", str(options.data)]

@@ -1,8 +1,10 @@
 """Training updates through fairseq's trainer, ready to be called: models of several sizes, criterions, batches."""
 
+import argparse
 import copy
 import logging
 import random
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -53,6 +55,19 @@ BATCHES = 3  # from short sentences to long ones
 _DTYPE_FLAGS = {"float32": [], "float16": ["--fp16"], "bfloat16": ["--bf16"]}
 
 
+def variant(text: str) -> str:
+    """A variant for argparse: one that there is, or ``NAME=FLAGS``, R-Drop with further flags of its criterion."""
+    if text not in available_variants() and not text.partition("=")[2]:
+        raise argparse.ArgumentTypeError(f"{text}: give {', '.join(available_variants())}, or NAME=FLAGS")
+    return text
+
+
+def flags_of(variant: str) -> List[str]:
+    """The flags of task and criterion of a :func:`variant`."""
+    name, _, flags = variant.partition("=")
+    return [*VARIANTS["rdrop"], *shlex.split(flags)] if flags else VARIANTS[name]
+
+
 def available_variants() -> List[str]:
     """The variants that this torch has."""
     return [name for name in VARIANTS if name != "plain_chunked" or peers.HAS_CHUNKED_CROSS_ENTROPY]
@@ -85,7 +100,7 @@ def make_updates(
         str(data), "--user-dir", str(PLUGIN), "--source-lang", "en", "--target-lang", "de", "--seed", "1",
         "--share-all-embeddings", "--dropout", "0.3", "--optimizer", "adam", "--lr", "0.0005", "--clip-norm", "1",
         "--label-smoothing", str(peers.LABEL_SMOOTHING), "--max-tokens", str(max_tokens), "--num-workers", "0",
-        "--required-batch-size-multiple", "1", *model_flags, *VARIANTS[variant], *_DTYPE_FLAGS[dtype],
+        "--required-batch-size-multiple", "1", *model_flags, *flags_of(variant), *_DTYPE_FLAGS[dtype],
         *(["--cpu"] if device == "cpu" else []),
     ]  # fmt: skip
     sys.argv = ["fairseq-train", *words]  # where fairseq looks for --user-dir

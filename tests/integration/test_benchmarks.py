@@ -78,6 +78,7 @@ def test_profile(tmp_path):
         ("largest_batch.py", ["--memory", "9", "--step", "16"], "16 is less than a sentence has; give at least 32"),
         ("training_update.py", ["--data", "/nowhere"], "no train data and dictionaries"),
         ("training_update.py", ["--dtype", "float16"], "needs --device cuda"),
+        ("training_update.py", ["--variant", "cheap"], "cheap: give plain, "),
     ],
 )
 def test_mistakes_end_in_one_line(program, options, message):
@@ -86,9 +87,10 @@ def test_mistakes_end_in_one_line(program, options, message):
 
 
 def test_updates_on_data(data_bin, tmp_path):
-    options = ["--data", data_bin, "--preset", "tiny", "--variant", "plain", "rdrop", "--rounds", "1", "--threads", "1"]
+    variants = ["plain", "cheap=--rdrop-interval 2 --rdrop-fraction 0.5 --rdrop-share-encoder "]
+    options = ["--data", data_bin, "--preset", "tiny", "--variant", *variants, "--rounds", "1", "--threads", "1"]
     rows = measure("training_update.py", tmp_path / "rows.csv", *options)
-    assert [row["variant"] for row in rows] == ["plain", "rdrop"]
+    assert [row["variant"] for row in rows] == variants
 
 
 def test_largest_batch(tmp_path):

@@ -61,3 +61,15 @@ def test_gradients_equal_those_of_one_process(one_process, two_processes, varian
         assert one["gradients"].keys() == alone["gradients"].keys()
         for name, expected in alone["gradients"].items():
             torch.testing.assert_close(one["gradients"][name], expected, rtol=0, atol=1e-6 * largest, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["passes one by one", "passes one by one, from logits", "one encoder pass"])
+def test_gradients_of_variants_are_summed(two_processes, variant):
+    """Whatever a variant does with the wrapped model, every process has the sum of what each has by itself."""
+    both = [results[variant] for results in two_processes]
+    for name, gradient in both[0]["alone"].items():
+        expected = gradient + both[1]["alone"][name]
+        assert not torch.equal(gradient, both[1]["alone"][name])
+        for one in both:
+            torch.testing.assert_close(one["summed"][name], expected, rtol=1e-5, atol=1e-4, msg=name)

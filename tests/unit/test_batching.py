@@ -6,7 +6,7 @@ import pytest
 import torch
 from fairseq_tools import assert_equal
 
-from rdrop_fairseq.batching import concatenate_passes
+from rdrop_fairseq.batching import Rows, concatenate_passes, of_all_passes
 
 
 def make_sample():
@@ -39,6 +39,22 @@ def test_batch_first_tensors_are_repeated_pass_after_pass(passes):
     pair = result["net_input"]["pair"]
     assert isinstance(pair, tuple) and pair[0].tolist() == [0, 1, 2] * passes and pair[1] == "x"
     assert result["rdrop_passes"] == passes
+
+
+@pytest.mark.parametrize("repeated", [[], [1], [0, 2], [0, 1, 2]])
+def test_some_sentences_are_repeated(repeated):
+    """The first pass holds all sentences, the later ones some; what the model makes of these is found again."""
+    sample = make_sample()
+    rows = Rows(torch.tensor(repeated, dtype=torch.int64), torch.tensor([it for it in range(3) if it not in repeated]))
+    result = concatenate_passes(sample, 3, rows)
+    tokens = sample["net_input"]["src_tokens"]
+    assert torch.equal(result["net_input"]["src_tokens"], torch.cat([tokens, tokens[repeated], tokens[repeated]]))
+    assert result["net_input"]["nested"]["scores"][0].shape == (3 + 2 * len(repeated), 2)
+    assert result["rdrop_passes"] == 3 and result["rdrop_rows"] is rows
+    chosen = of_all_passes(result["net_input"]["src_tokens"], rows, batch_size=3)
+    assert torch.equal(chosen, torch.cat([tokens[repeated]] * 3))
+    of_columns = of_all_passes(result["net_input"]["src_tokens"].t(), rows, batch_size=3, dim=1)
+    assert torch.equal(of_columns, chosen.t())
 
 
 def test_the_rest_is_kept():

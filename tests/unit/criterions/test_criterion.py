@@ -8,46 +8,10 @@ import fairseq_tools
 import pytest
 import torch
 from fairseq.logging import metrics
+from steps import PLAIN, RDROP, assert_gradients_close, reduced, setup, step
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.output_projection import plain_output_projection
-
-RDROP = "label_smoothed_cross_entropy_with_rdrop"
-PLAIN = "label_smoothed_cross_entropy"
-
-
-def setup(data_bin, *arguments, criterion=RDROP, task="translation", architecture=fairseq_tools.TINY_TRANSFORMER):
-    """Task, model in training mode, and criterion."""
-    config = fairseq_tools.training_config(
-        data_bin, "--task", task, "--criterion", criterion, "--label-smoothing", "0.1", *architecture, *arguments
-    )
-    task, model, criterion = fairseq_tools.build(config)
-    model.train()
-    criterion.train()
-    return task, model, criterion
-
-
-def step(model, criterion, sample, upstream=1.0, **options):
-    """Loss, sample size, logging output and gradients of one step under fixed dropout masks."""
-    torch.manual_seed(11)
-    model.zero_grad()
-    loss, sample_size, logging_output = criterion(model, sample, **options)
-    (loss.sum() * upstream).backward()
-    return loss.detach(), sample_size, logging_output, fairseq_tools.gradients(model)
-
-
-def assert_gradients_close(actual, expected, tolerance):
-    """Every gradient within ``tolerance`` of the largest entry of all gradients."""
-    assert actual.keys() == expected.keys()
-    scale = max(gradient.abs().max().item() for gradient in expected.values())
-    for name in expected:
-        torch.testing.assert_close(actual[name], expected[name], rtol=0, atol=tolerance * scale, msg=name)
-
-
-def reduced(criterion, logs):
-    with metrics.aggregate(new_root=True) as aggregator:
-        type(criterion).reduce_metrics(logs)
-    return aggregator.get_smoothed_values()
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -368,7 +332,7 @@ def test_without_dropout_two_passes_are_twice_the_plain_one(data_bin, flags):
     torch.testing.assert_close(twice[0], 2 * plain[0], rtol=1e-6, atol=0)
     assert_gradients_close(twice[3], {name: 2 * gradient for name, gradient in plain[3].items()}, tolerance=1e-6)
     assert twice[1] == plain[1] == (9 if "--sentence-avg" in flags else sample["ntokens"])
-    assert twice[2].keys() == plain[2].keys() | {"rdrop_kl_loss"}
+    assert twice[2].keys() == plain[2].keys() | {"rdrop_kl_loss", "rdrop_ntokens"}
     for key in plain[2].keys() - {"loss"}:
         assert float(twice[2][key]) == pytest.approx(float(plain[2][key]), rel=1e-6), key
     if "--report-accuracy" in flags:

@@ -31,7 +31,9 @@ def is_known(words: List[str]) -> bool:
         return True
     if words[0] != sys.executable:
         return False
-    return words[1] == "-m" and words[2].split(".")[0] == "rdrop_fairseq" or REPOSITORY in Path(words[1]).parents
+    if words[1] == "-m":
+        return words[2].split(".")[0] == "rdrop_fairseq"
+    return REPOSITORY in Path(words[1]).parents
 
 
 def run(words: List[str], environment: Dict[str, str], folder: Path, timeout: float) -> subprocess.CompletedProcess:

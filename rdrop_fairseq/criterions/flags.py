@@ -17,6 +17,7 @@ def _flag(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+# The types of choices are made by fairseq when this runs, so mypy cannot know them: hence its ignore beside each.
 @dataclass
 class RDropFlags:
     """The flags of R-Drop and their defaults; docs/variants.md has the formula and the source of each variant."""
@@ -25,7 +26,7 @@ class RDropFlags:
         0.0, "weight of the KL term of R-Drop (alpha in the paper, 5 there); 0 trains without R-Drop"
     )
     rdrop_passes: int = _flag(2, "how often each sample goes through the model under different dropout, at least 2")
-    rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = _flag(  # type: ignore[valid-type]  # the type is made by fairseq
+    rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = _flag(  # type: ignore[valid-type]
         "auto",
         "implementation of the loss: fused (closed-form gradient, in chunks of tokens), triton (the same with kernels "
         "for CUDA), reference (plain autograd), or auto for the fastest that suits the device",
@@ -79,8 +80,10 @@ class RDropFlags:
         Raises:
             UserError: they are no numbers.
         """
+        if not self.rdrop_dropout_rates:
+            return []
         try:
-            return [float(rate) for rate in (self.rdrop_dropout_rates or "").split(",") if self.rdrop_dropout_rates]
+            return [float(rate) for rate in self.rdrop_dropout_rates.split(",")]
         except ValueError:
             raise UserError(
                 f"--rdrop-dropout-rates is {self.rdrop_dropout_rates}; give numbers with commas, such as 0.3,0.5"

@@ -2,8 +2,9 @@
 
 The paper adds to cross-entropy and output consistency the mean squared error of the two passes' hidden states and that
 of their attention matrices, in every layer, each with a weight. It has no published code, and the text that this was
-written from, a summary of it, leaves the averages open. Here, with m passes, N_b target tokens of sentence b, and n_b
-tokens of it on the side that a layer belongs to (encoder or decoder; padding counts nowhere):
+written from, a summary of it, leaves the averages open. It points to the output of the feed-forward block; here it is
+that of the whole layer. With m passes, N_b target tokens of sentence b, and n_b tokens of it on the side that a layer
+belongs to (encoder or decoder; padding counts nowhere):
 
     hidden    = mean_l  sum_b  N_b/n_b  sum_t  mean_{i<j}  mean_d  (h_i,l,b,t,d - h_j,l,b,t,d)^2
     attention = mean_a  sum_b  N_b/n_b  sum_t  mean_{i<j}  mean_h  sum_k  (A_i,a,h,b,t,k - A_j,a,h,b,t,k)^2

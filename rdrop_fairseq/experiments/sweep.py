@@ -182,6 +182,7 @@ class Sweep:
             self._data = self._preparation.bin
             self.description = f"{options.data or 'the sample corpus'}, {options.vocab_size} sub-words"
         self._metric, self._maximise = "", False
+        self._trainings: Dict[str, Training] = {}
         self.failed: Set[str] = set()
         """The names of runs."""
 
@@ -194,7 +195,8 @@ class Sweep:
         say(_PROGRAM, f"checking the options of {len(self._cells)} settings")
         if self._preparation:
             self._preparation.check()
-        trainings = self._plan(self._cells, data_to_come=self._preparation is not None)
+        to_come = self._preparation is not None
+        trainings = {run: self._plan(cell, run, data_to_come=to_come) for cell in self._cells for run in cell.runs}
         new_figure((1, 1), "")  # matplotlib is there
         experiment.check_evaluation(list(trainings.values()))
         reference = self._options.reference or self._data / f"reference.{self._options.target_lang}"
@@ -222,7 +224,8 @@ class Sweep:
         """Data, trainings, translations and scores, and the tables; returns their rows."""
         if self._preparation:
             self._preparation.run()
-        for training in self._plan(self._cells).values():
+        self._trainings = {run: self._plan(cell, run) for cell in self._cells for run in cell.runs}
+        for training in self._trainings.values():
             if self._options.start_over:
                 training.folder.set_aside(self._typed)
             training.folder.check_settings(training.record.settings)
@@ -242,21 +245,15 @@ class Sweep:
         self._report(rows, tested, scores)
         return list(rows.values())
 
-    def _plan(self, cells: Sequence[Cell], updates: int = 0, data_to_come: bool = False) -> Dict[str, Training]:
-        """The trainings of all runs by name, to their end or until so many updates."""
-        trainings = {}
-        for cell, (name, seed) in [(it, run) for it in cells for run in it.runs.items()]:
-            options = argparse.Namespace(**vars(self._options))
-            options.run_dir, options.data, options.name = self._folder / "runs" / name, self._data, name
-            options.data_to_come = data_to_come
-            settings = training_options.for_variant([*cell.common, *self._command_line], cell.variant)
-            settings += [*cell.settings, Setting("--seed", str(seed), f"the seeds of {cell.name}")]
-            training = plan_training(self._configuration, cell.variant, options, settings)
-            if 0 < updates < (training.record.limits["max_update"] or math.inf):
-                settings.append(Setting("--max-update", str(updates), "--halving"))
-                training = plan_training(self._configuration, cell.variant, options, settings)
-            trainings[name] = training
-        return trainings
+    def _plan(self, cell: Cell, run: str, updates: int = 0, data_to_come: bool = False) -> Training:
+        """The training of a run, to its end or until so many updates."""
+        options = argparse.Namespace(**vars(self._options))
+        options.run_dir, options.data, options.name = self._folder / "runs" / run, self._data, run
+        options.data_to_come = data_to_come
+        settings = training_options.for_variant([*cell.common, *self._command_line], cell.variant)
+        settings += [*cell.settings, Setting("--seed", str(cell.runs[run]), f"the seeds of {cell.name}")]
+        settings += [Setting("--max-update", str(updates), "--halving")] if updates else []
+        return plan_training(self._configuration, cell.variant, options, settings)
 
     def _train_all(self) -> Dict[str, int]:
         """Train all cells to their end, or with --halving those that stay; returns the updates of those stopped.
@@ -267,8 +264,7 @@ class Sweep:
         while updates:
             families = [cell.family for cell in cells]
             undecided = [cell for cell in cells if families.count(cell.family) > 1]
-            limits = [it.record.limits["max_update"] or math.inf for it in self._plan(undecided).values()]
-            if updates >= max(limits, default=0):
+            if updates >= max((self._limit(run) for cell in undecided for run in cell.runs), default=0):
                 break
             self._train(undecided, updates)
             kept = better_half(undecided, {cell.name: self._value(cell, updates) for cell in undecided})
@@ -280,11 +276,19 @@ class Sweep:
         return stopped
 
     def _train(self, cells: Sequence[Cell], updates: int = 0) -> None:
-        trainings = self._plan(cells, updates)
-        left = {name: it for name, it in trainings.items() if not has_come_so_far(it, updates or math.inf)}
+        left = {}
+        for cell, run in [(it, run) for it in cells for run in it.runs]:
+            is_longer = 0 < updates < self._limit(run)
+            training = self._plan(cell, run, updates) if is_longer else self._trainings[run]
+            if not has_come_so_far(training, updates or math.inf):
+                left[run] = training
         if left:
             say(_PROGRAM, f"{len(left)} trainings" + (f" until update {updates}" if updates else ""))
         self.failed.update(train_at_once(left, self._typed, _PROGRAM, self._options.parallel))
+
+    def _limit(self, run: str) -> float:
+        """Its --max-update."""
+        return self._trainings[run].record.limits["max_update"] or math.inf
 
     def _value(self, cell: Cell, updates: float = math.inf) -> Optional[float]:
         """The mean best validation of its seeds until an update, the higher the better; None where one failed."""
@@ -327,7 +331,7 @@ class Sweep:
         curves = {run: folder / "runs" / run for run in shown if read_log(folder / "runs" / run)}
         source = self._data / f"source.{self._options.source_lang}"
         write_report(curves, scores and path, folder, source if source.is_file() else None, self.description)
-        device = next(iter(self._plan(self._cells[:1]).values())).record.device
+        device = next(iter(self._trainings.values())).record.device
         notes = [
             f"of each family the setting of the {'highest' if self._maximise else 'lowest'} mean {self._metric} in "
             "validation was chosen, and the test set translated with that alone",

@@ -65,9 +65,8 @@ class Row:
             "p_value": self.p_value,
         }
         values["updates"], _ = mean_and_deviation([log.updates for log in self.logs])
-        values["seconds_per_update"], _ = mean_and_deviation(
-            [it.elapsed_seconds / max(1, it.updates) for it in self.logs]
-        )
+        seconds = [log.elapsed_seconds / max(1, log.updates) for log in self.logs]
+        values["seconds_per_update"], _ = mean_and_deviation(seconds)
         spreads = (self.valid("nll_loss"), self.valid("bleu"), mean_and_deviation(self.test_scores))
         for name, spread in zip(("valid_nll", "valid_bleu", "test_bleu"), spreads):
             values[name], values[f"{name}_deviation"] = spread
@@ -111,8 +110,8 @@ def write_tables(
     notes = [*notes, "nll: bits per target token; +-: standard deviation over seeds; s/update: validation included"]
     if scores is not None:
         notes += [
-            f"difference, p: of the mean BLEU over seeds from that of the baseline, {scores.test} ({scores.test_size}). "
-            "It is about the choice of sentences; what another seed changes shows behind +-",
+            f"difference, p: of the mean BLEU over seeds from the baseline's, by {scores.test} ({scores.test_size}), "
+            "which is about the choice of sentences; what another seed changes shows behind +-",
             f"signatures: `BLEU|{scores.signatures['BLEU']}`, of p `BLEU|{scores.test_signatures['BLEU']}`",
         ]
     parts = [f"# {title}", f"Made {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC with {plugin_state()}."]

@@ -126,6 +126,6 @@ def has_come_so_far(training: Training, updates: float) -> bool:
         return True
     if earlier is None or log is None or not folder.has_checkpoints():
         return False
-    limit = earlier.limits["max_update"]
+    limit = earlier.limits.get("max_update", 0)
     ended = log.updates < (limit or math.inf) and folder.is_complete({**limits, "max_update": limit})
     return ended or any(record.update >= updates for record in log.validation)

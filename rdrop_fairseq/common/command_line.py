@@ -12,7 +12,7 @@ from typing import Dict, List, NoReturn, Sequence, Tuple
 from rdrop_fairseq.common.errors import UserError
 
 # Names stand in tables and legends: letters, digits and a few signs that mean nothing there.
-_NAME = re.compile(r"[^\W_][\w .,+()-]*")
+NAME = re.compile(r"[^\W_][\w .,+()-]*")
 
 
 def quiet_libraries() -> None:
@@ -108,7 +108,7 @@ def parse_named_paths(arguments: Sequence[str], flag: str) -> Dict[str, Path]:
         name = name.strip()
         if not equals or not path:
             raise UserError(f"{flag} {argument}: expected NAME=PATH, for example {flag} baseline=path/to/it")
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise UserError(
                 f"{flag} {argument}: the name {name!r} must begin with a letter or digit and hold only "
                 "letters, digits, spaces and _.,+()-; choose another name"

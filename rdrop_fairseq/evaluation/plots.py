@@ -1,8 +1,8 @@
-"""Training curves of one or more runs as PNG images."""
+"""Training curves of one or more runs, and a score over alpha, as PNG images."""
 
 import io
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.evaluation.training_log import Record, TrainingLog
@@ -16,6 +16,15 @@ _MOST_MARKERS = 25
 _LARGEST = 1e30  # above, matplotlib's own arithmetic overflows
 
 Points = List[Tuple[int, float, float]]  # (update, seconds, value)
+
+
+class AlphaPoint(NamedTuple):
+    """A score, its mean over seeds, at one alpha."""
+
+    alpha: float
+    score: float
+    deviation: float
+    """Its standard deviation over seeds, 0 where there is one."""
 
 
 class _Curve(NamedTuple):
@@ -87,6 +96,40 @@ def _points(curve: _Curve, log: TrainingLog) -> Points:
         if value is not None and abs(value) < _LARGEST and record.elapsed_seconds < _LARGEST:  # and so no NaN
             points.append((record.update, record.elapsed_seconds, value))
     return points
+
+
+def plot_over_alpha(
+    name: str, label: str, lines: Mapping[str, Sequence[AlphaPoint]], baseline: Optional[float]
+) -> Figure:
+    """Draw a score over the weight of R-Drop's divergence, with its spread where there is one.
+
+    Args:
+        name: of the file.
+        label: of the score.
+        lines: the points of each by the name for the legend.
+        baseline: the score of the baseline, if it is known.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    title = f"{label} over --rdrop-alpha"
+    figure = new_figure((7, 4.4), title)
+    axes = figure.subplots()
+    if baseline is not None:
+        axes.axhline(baseline, color="grey", linestyle=":", label="baseline")
+    for number, (line, points) in enumerate(lines.items()):
+        alphas, values, deviations = zip(*sorted(points))
+        axes.errorbar(alphas, values, deviations, capsize=3, **line_style(number, line))
+    ticks = sorted({point.alpha for points in lines.values() for point in points})
+    if ticks[0] > 0:
+        axes.set_xscale("log")  # the best alpha of corpora lies between 0.1 and 10
+        axes.minorticks_off()
+    axes.set_xticks(ticks, [f"{alpha:g}" for alpha in ticks])
+    axes.set_xlabel("alpha")
+    axes.set_ylabel(label)
+    axes.grid(True, linewidth=0.5, alpha=0.4)
+    axes.legend()
+    return Figure(name, title, (), png_of(figure))
 
 
 def _draw(curve: _Curve, points: Mapping[str, Points]) -> bytes:

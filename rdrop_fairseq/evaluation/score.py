@@ -206,6 +206,21 @@ class Scorer:
             warnings=tuple(self._warnings + [line for system in systems.values() for line in system.warnings]),
         )
 
+    def p_value_of_means(self, names: Sequence[str], baseline: Sequence[str], metric: str = "BLEU") -> float:
+        """Whether the mean scores of two groups of systems differ, such as two settings trained with several seeds.
+
+        It is the paired bootstrap on the mean scores: each resample scores every system of both groups. Like that of
+        two systems it is about the choice of sentences; how much seeds differ it does not see.
+        """
+        groups = [[self._measured(name, metric) for name in group] for group in (names, baseline)]
+        # (resamples,)
+        scores, baseline_scores = (numpy.mean([it.resampled for it in group], axis=0) for group in groups)
+        mean, baseline_mean = (numpy.mean([it.score.score for it in group]) for group in groups)
+        return bootstrap_p_value(scores, baseline_scores, abs(mean - baseline_mean))
+
+    def _measured(self, name: str, metric: str) -> _Measured:
+        return next(it for it in self._systems[name].measured if it.score.name == metric)
+
     def _result(self, number: int, system: _System, baseline: _System) -> MetricResult:
         """Of the metric of this number."""
         statistics, score, resampled = system.measured[number]

@@ -67,10 +67,22 @@ class TrainingLog:
         """The last update in the log."""
         return max(record.update for record in [*self.training, *self.epochs, *self.validation])
 
-    def best_validation(self) -> Optional[Record]:
-        """The validation of the lowest nll_loss, the first of equals; None if no validation has a number."""
-        numbers = [record for record in self.validation if record.nll_loss is not None and record.nll_loss < math.inf]
-        return min(numbers, key=lambda record: record.nll_loss, default=None)
+    def best_validation(
+        self, value: str = "nll_loss", maximise: bool = False, last_update: float = math.inf
+    ) -> Optional[Record]:
+        """The validation of the lowest, or highest, ``value``, the first of equals; None if none has a number.
+
+        Args:
+            value: the name of a value of :class:`Record`.
+            maximise: the highest is the best.
+            last_update: of the validations until this update.
+        """
+        numbers = [
+            record
+            for record in self.validation
+            if record.update <= last_update and math.isfinite(_or_nan(getattr(record, value)))
+        ]
+        return (max if maximise else min)(numbers, key=lambda record: getattr(record, value), default=None)
 
     def kl_records(self) -> List[Record]:
         """The records that have an R-Drop KL: by log interval, or by epoch if that was not reached."""
@@ -157,6 +169,10 @@ def _number(stats: Dict[str, Any], key: str) -> Optional[float]:
         return float(stats[key])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _or_nan(number: Optional[float]) -> float:
+    return math.nan if number is None else number
 
 
 def _is_count(number: Optional[float]) -> bool:

@@ -10,7 +10,7 @@ from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.evaluation import score
 from rdrop_fairseq.evaluation.score import DEFAULT_RESAMPLES, DEFAULT_SEED
 from rdrop_fairseq.evaluation.score_report import format_table
-from rdrop_fairseq.experiments import bidirectional, quickstart, reproduction
+from rdrop_fairseq.experiments import bidirectional, quickstart, reproduction, sweep
 from rdrop_fairseq.experiments.comparison import compare
 from rdrop_fairseq.experiments.configuration import find_configuration
 from rdrop_fairseq.experiments.options import (
@@ -91,6 +91,7 @@ COMMANDS = {
     "bidirectional": bidirectional.main,
     "evaluate": evaluate_command,
     "reproduce": reproduction.main,
+    "sweep": sweep.main,
 }
 
 

@@ -20,6 +20,7 @@ def compare(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = DEFAULT_SEED,
     paper_bleu: bool = True,
+    scorer: Optional[Scorer] = None,
 ) -> ScoreReport:
     """Translate and score runs, and write all results.
 
@@ -33,6 +34,7 @@ def compare(
         resamples: of the bootstrap test.
         seed: of the bootstrap test.
         paper_bleu: score as papers do, too.
+        scorer: of :func:`make_scorer`, for a caller that asks it for more; it has what concerns the scores.
 
     Returns:
         The scores of all runs together.
@@ -41,11 +43,7 @@ def compare(
         UserError: runs are the same or of different test sets, one cannot be translated, or another process is there.
     """
     _check_comparable(runs)
-
-    scorer = Scorer(
-        [runs[0].reference], *runs[0].languages, resamples=resamples, seed=seed, lowercase=runs[0].lowercase,
-        paper_bleu=paper_bleu,
-    )  # fmt: skip
+    scorer = scorer or make_scorer(runs[0], resamples, seed, paper_bleu)
 
     def write_report(runs: Sequence[Translation], folder: Path, name: str) -> ScoreReport:
         names = [run.name for run in runs]
@@ -78,6 +76,15 @@ def compare(
             report = write_report(runs, folder, "comparison")
             say(program, f"the comparison is in {folder}/comparison.json and comparison.md")
     return report
+
+
+def make_scorer(
+    run: Translation, resamples: int = DEFAULT_RESAMPLES, seed: int = DEFAULT_SEED, paper_bleu: bool = True
+) -> Scorer:
+    """For the test set of a run; the arguments are those of :func:`compare`."""
+    return Scorer(
+        [run.reference], *run.languages, resamples=resamples, seed=seed, lowercase=run.lowercase, paper_bleu=paper_bleu
+    )
 
 
 def _translate(run: Translation, program: str, is_alone: bool) -> None:

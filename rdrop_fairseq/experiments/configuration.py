@@ -148,16 +148,16 @@ def read_configuration(path: PathLike) -> Configuration:
     """
     path = Path(path)
     sections: Dict[str, Tuple[Setting, ...]] = {}
-    for key, value in _entries(_root(path), str(path)):
-        name, place = key.value, _place(path, key)
+    for key, value in entries_of(read_nodes(path, SECTIONS), str(path)):
+        name, place = key.value, place_of(path, key)
         if name not in SECTIONS:
             suggestion = closest(name, SECTIONS) or f"the sections are {', '.join(SECTIONS)}"
             raise UserError(f"{place}: unknown section {name}; {suggestion}")
         if name in sections:
             raise UserError(f"{place}: the section {name} is there twice; put its flags together")
         # A section without flags is an empty text.
-        entries = _entries(value, f"{place}: the section {name}") if value.value != "" else []
-        sections[name] = tuple(_setting(flag, of_flag, _place(path, flag), name) for flag, of_flag in entries)
+        entries = entries_of(value, f"{place}: the section {name}") if value.value != "" else []
+        sections[name] = tuple(setting_of(flag, of_flag, place_of(path, flag), name) for flag, of_flag in entries)
     configuration = Configuration(path, sections)
     _check(configuration)
     return configuration
@@ -176,8 +176,16 @@ def is_flag(word: str) -> bool:
     return bool(_FLAG.fullmatch(word))
 
 
-def _root(path: Path) -> yaml.Node:
-    """The file as YAML's nodes: unlike loaded values they have line numbers, and their text as it was written."""
+def read_nodes(path: Path, sections: Iterable[str]) -> yaml.Node:
+    """A file as YAML's nodes: unlike loaded values they have line numbers, and their text as it was written.
+
+    Args:
+        path: the file.
+        sections: what it may have, for the message about an empty one.
+
+    Raises:
+        UserError: it is missing, no text, no YAML, or empty.
+    """
     if path.suffix == ".args":
         raise UserError(f"{path} is of rdrop_fairseq 0.1; configurations are YAML now, as CHANGELOG.md says")
     try:
@@ -192,11 +200,12 @@ def _root(path: Path) -> yaml.Node:
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise UserError(f"{place}: no YAML ({getattr(error, 'problem', None) or error}); correct it") from error
     if root is None:
-        raise UserError(f"{path} is empty; the sections are {', '.join(SECTIONS)}")
+        raise UserError(f"{path} is empty; the sections are {', '.join(sections)}")
     return root
 
 
-def _entries(node: yaml.Node, what: str) -> List[Tuple[yaml.ScalarNode, yaml.Node]]:
+def entries_of(node: yaml.Node, what: str) -> List[Tuple[yaml.ScalarNode, yaml.Node]]:
+    """Keys and values of a mapping, which messages call ``what``; raises a UserError for anything else."""
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{what} holds no flags; write flag: value, one a line")
     for key, _ in node.value:
@@ -205,11 +214,13 @@ def _entries(node: yaml.Node, what: str) -> List[Tuple[yaml.ScalarNode, yaml.Nod
     return node.value
 
 
-def _place(path: Path, node: yaml.Node) -> str:
+def place_of(path: Path, node: yaml.Node) -> str:
+    """File and line, for messages."""
     return f"{path}:{node.start_mark.line + 1}"
 
 
-def _setting(key: yaml.ScalarNode, node: yaml.Node, place: str, section: str) -> Setting:
+def setting_of(key: yaml.ScalarNode, node: yaml.Node, place: str, section: str = "training") -> Setting:
+    """A flag of a section of a configuration; raises a UserError for a key or a value that cannot be one."""
     flag, known = f"--{key.value}", SECTIONS[section]
     if not is_flag(flag):
         raise UserError(f"{place}: {key.value} is no flag; write it without dashes in front, as in max-tokens: 4096")

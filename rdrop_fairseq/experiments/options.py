@@ -95,7 +95,7 @@ _OF_THE_RECIPE = {
     "--target-lang": "the recipe has its languages, leave it out",
 }
 _OF_SEVERAL_NODES = dict.fromkeys(
-    ("--nnodes", "--node-rank", "--master-addr", "--master-port"), "the quickstart trains on one machine, leave it out"
+    ("--nnodes", "--node-rank", "--master-addr", "--master-port"), "this trains on one machine, leave it out"
 )
 
 
@@ -104,6 +104,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(
         nnodes=1, node_rank=None, master_addr=None, master_port=None, data=None, run_dir=None, source_lang=None,
         target_lang=None, dry_run=False, data_to_come=False, default_gpus=None, place_option="--run-dir", texts={},
+        name=None,
     )  # fmt: skip
     parser.add_argument("--max-tokens", type=positive_number, metavar="N", help="tokens of one batch of one process")
     parser.add_argument("--tokens-per-update", type=positive_number, metavar="N", help="tokens of one update")

@@ -175,7 +175,7 @@ def train(training: Training, typed: str, program: str) -> int:
         log.parent.mkdir(parents=True, exist_ok=True)
         say(program, f"training in {folder.path}; all output is in {log}")
         process = TrainingProcess(record.command, environment, log)
-        status = process.follow(record.variant)
+        status = process.follow(training.options.name or record.variant)
         if is_first:
             folder.write_exit_status(status)
     if status > 128:
@@ -215,6 +215,8 @@ def _reached_its_limit(training: Training, program: str) -> bool:
     last.check_vocabulary(Path(record.data), *record.languages)
     if 0 < record.limits["max_update"] <= last.updates:
         if is_first:
+            # With these limits: the training that was interrupted may have been to go on for longer.
+            training.folder.begin(record, training.configuration.path, [])
             training.folder.write_exit_status(0)
         return True
     if is_first:

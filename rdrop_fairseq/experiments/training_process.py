@@ -13,7 +13,7 @@ from rdrop_fairseq.common.processes import program_path
 from rdrop_fairseq.evaluation.training_log import parse_training_log
 
 SECONDS_BETWEEN_LINES = 5.0
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 # fairseq-train prints its configuration once, as a Python dictionary.
 _LIMITS = re.compile(r"'max_epoch': (\d+), 'max_update': (\d+)")
 
@@ -57,12 +57,12 @@ class TrainingProcess:
         self._end_requested: Optional[float] = None
         self._signal: Optional[int] = None
         self._size_at_signal = 0
-        self._signals = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._signals = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         with open(log, "ab") as stream:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment,
                 # torchrun heeds also what it inherits as ignored: the terminal must not reach it.
-                start_new_session=len(self._signals) < len(_SIGNALS),
+                start_new_session=len(self._signals) < len(SIGNALS),
             )  # fmt: skip
 
     def follow(self, name: str) -> int:

@@ -111,8 +111,11 @@ def test_again_does_nothing_and_more_updates_continue(finished, tmp_path):
     assert "done before" in train(*arguments, "--max-update", "4").stderr
     assert contents(folder) == before
     longer = shutil.copytree(folder, tmp_path / "longer")
-    # As after a kill between the last checkpoint and the note that the training is complete.
+    # As after a kill between the last checkpoint and the note that the training is complete, on the way to update 14.
     (longer / "exit_status").unlink()
+    record = json.loads((longer / "run.json").read_text())
+    record["limits"]["max_update"] = 14
+    (longer / "run.json").write_text(json.dumps(record))
     assert "done before" in train(*arguments, "--run-dir", longer).stderr
     assert (longer / "exit_status").read_text() == "0\n"
     result = train(*arguments, "--run-dir", longer, "--max-update", "14")

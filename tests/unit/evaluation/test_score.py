@@ -106,6 +106,19 @@ def test_the_baseline_may_be_any_system(texts):
     assert bleu_of(report.system("bad")).p_value == bleu_of(other.system("good")).p_value
 
 
+def test_means_of_several_systems(texts):
+    """Alone two systems have the p-value that they have. The mean of equal ones is the one."""
+    scorer = score.Scorer([texts / "reference.de"], resamples=200)
+    for name, file in {"bad": "bad", "good": "good", "again": "good", "close": "close"}.items():
+        scorer.add(name, texts / file)
+    p_value = {it.name: bleu_of(it).p_value for it in scorer.report("good").systems}
+    assert scorer.p_value_of_means(["close"], ["good"]) == p_value["close"]
+    assert scorer.p_value_of_means(["close"], ["good", "again"]) == p_value["close"]
+    assert scorer.p_value_of_means(["good", "bad"], ["again", "bad"]) == 1.0
+    mean = scorer.p_value_of_means(["close", "bad"], ["good", "again"])
+    assert p_value["bad"] == 1 / 201 <= mean < p_value["close"]
+
+
 def test_result_depends_on_texts_resamples_and_seed_only(texts, monkeypatch):
     systems = {name: texts / name for name in ("good", "close")}
     first = score.score_files(texts / "reference.de", systems, resamples=50, seed=7)

@@ -129,6 +129,16 @@ def test_best_validation_is_the_first_of_equals():
     assert parse_training_log("").best_validation() is None
 
 
+def test_best_validation_by_another_value_until_an_update():
+    log = LogWriter()
+    for update, nll, bleu in ((100, "4.0", "20.5"), (200, "nan", "23.5"), (300, "3.5", "22.5"), (400, "3.9", "inf")):
+        log.valid(update, update, nll=nll, bleu=bleu)
+    records = parse_training_log(log.text)
+    assert records.best_validation("bleu", maximise=True).update == 200
+    assert records.best_validation(last_update=299).update == 100
+    assert records.best_validation("rdrop_kl_loss") is None and records.best_validation(last_update=99) is None
+
+
 def test_other_valid_subsets():
     log = LogWriter()
     log.valid(100, 1, nll="4.0")

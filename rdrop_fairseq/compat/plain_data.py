@@ -34,11 +34,12 @@ def allow_safe_checkpoint_loading() -> None:
 def _allowed() -> Dict[str, Any]:
     """Full name in a file -> class or function, for what torch does not allow by itself.
 
-    fairseq writes an ``argparse.Namespace`` and, after a run with ``--eval-bleu``, numpy's arrays and scalars.
+    fairseq writes an ``argparse.Namespace`` and, after a run with ``--eval-bleu``, numpy's arrays and scalars. These
+    hold bytes, which a pickle of torch has as text; torch allows their encoding by itself since 2.5.
     """
     classes = [argparse.Namespace, numpy.ndarray, numpy.dtype]
     classes += sorted({type(numpy.dtype(code)) for code in "?bBhHiIlLqQefd"}, key=lambda kind: kind.__name__)
-    allowed: Dict[str, Any] = {f"{kind.__module__}.{kind.__name__}": kind for kind in classes}
+    allowed: Dict[str, Any] = {f"{kind.__module__}.{kind.__name__}": kind for kind in (*classes, codecs.encode)}
     # numpy 2 renamed numpy.core to numpy._core, of which numpy 1.26 has a stub. A file carries the name of the version
     # that wrote it.
     package = "numpy._core" if int(numpy.__version__.split(".")[0]) >= 2 else "numpy.core"
@@ -61,13 +62,10 @@ def _named(function: Callable, module: str, name: str) -> Callable:
 
 @functools.lru_cache(maxsize=None)
 def _allowed_before_torch_2_4() -> Dict[str, Any]:
-    """The same, with what torch allows by itself, and what it does since 2.4.
-
-    Arrays hold bytes, which a pickle of torch has as text.
-    """
+    """The same, with what torch allows by itself, and what it does since 2.4."""
     from torch._weights_only_unpickler import _get_allowed_globals
 
-    later = {"_codecs.encode": codecs.encode, "torch.uint8": torch.uint8, "torch.bool": torch.bool}
+    later = {"torch.uint8": torch.uint8, "torch.bool": torch.bool}
     return {**_get_allowed_globals(), **later, **_allowed()}
 
 

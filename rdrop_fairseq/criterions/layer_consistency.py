@@ -71,6 +71,8 @@ class LayerConsistency:
                 if self.flags.rdrop_attention_weight:
                     for attention in (it for it in layers.modules() if isinstance(it, MultiheadAttention)):
                         _, matrices = self._attention[attention] = (side, [])
+                        own = {name: it for name, it in vars(attention).items() if name == "forward"}
+                        stack.callback(vars(attention).update, own)  # after the next
                         stack.callback(vars(attention).pop, "forward")
                         attention.forward = _with_matrices(attention.forward, matrices)
             yield

@@ -525,6 +525,22 @@ def test_layer_consistency(built, flags, monkeypatch):
     assert rows[0][target.flatten().eq(PAD)].abs().max() == 0
 
 
+def test_a_forward_of_its_own_is_given_back_to_an_attention(built):
+    """Such as one that measures time, set on the module itself."""
+    task, model = built
+    model, calls = copy.deepcopy(model), []
+    attention = model.encoder.layers[0].self_attn
+    inherited = attention.forward
+
+    def forward(*arguments, **options):
+        calls.append(arguments)
+        return inherited(*arguments, **options)
+
+    attention.forward = forward
+    step(model, make(task, attention_weight=1.0), fairseq_tools.batch(task))
+    assert vars(attention)["forward"] is forward and len(calls) == 1
+
+
 def test_layers_are_not_compared_in_a_plain_update(built):
     task, model = built
     criterion, sample = make(task, hidden_weight=1.0, attention_weight=1.0, interval=2), fairseq_tools.batch(task)

@@ -203,12 +203,23 @@ def check_model(model: Any, flags: RDropFlags) -> None:
             "--rdrop-dropout-rates does not work with --checkpoint-activations, which runs layers again when the rates "
             "are others; leave one of them out"
         )
+    if flags.dropout_rates and _has_quantisation_noise(module):
+        raise UserError(
+            "--rdrop-dropout-rates does not work with --quant-noise-pq, which zeroes weights for good in every pass; "
+            "leave one of them out"
+        )
     for flag, value in (
         ("--rdrop-token-cutoff", flags.rdrop_token_cutoff),
         ("--rdrop-embedding-noise", flags.rdrop_embedding_noise),
     ):
         if value and not all(isinstance(getattr(it, "embed_tokens", None), nn.Module) for it in (encoder, decoder)):
             raise UserError(f"{name} has no token embeddings on both sides; leave {flag} out")
+
+
+def _has_quantisation_noise(module: nn.Module) -> bool:
+    """Whether fairseq's hook for it is on a module: it writes into the weights, which an earlier pass still needs."""
+    hooks = (hook for it in module.modules() for hook in it._forward_pre_hooks.values())
+    return any(getattr(hook, "__module__", None) == "fairseq.modules.quant_noise" for hook in hooks)
 
 
 def check_inputs(model: Any, net_input: Dict[str, Any]) -> None:

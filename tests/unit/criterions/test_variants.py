@@ -635,6 +635,7 @@ def test_bad_values_and_combinations_are_refused(built, message):
     [
         ("lstm", {"dropout_rates": "0.1,0.2"}, "--rdrop-dropout-rates changes the rates above 0 and there is none"),
         ("transformer", {"dropout_rates": "0.1,0.2"}, "--rdrop-dropout-rates does not work with --checkpoint-act"),
+        ("quant noise", {"dropout_rates": "0.1,0.2"}, "--rdrop-dropout-rates does not work with --quant-noise-pq, wh"),
         ("lstm", {"hidden_weight": 1.0}, "--rdrop-hidden-weight compares .* which LSTMModel is not; leave it out, or"),
         ("transformer", {"attention_weight": 1.0}, "--rdrop-attention-weight does not work with --checkpoint-act"),
         (
@@ -654,7 +655,8 @@ def test_models_without_place_for_a_variant_are_refused(data_bin, built, archite
         "transformer": [*fairseq_tools.TINY_TRANSFORMER[2:], "--checkpoint-activations"],
     }
     more["layerdrop"] = [*fairseq_tools.TINY_TRANSFORMER[2:], "--decoder-layerdrop", "0.2"]
-    name = "transformer" if architecture == "layerdrop" else architecture
+    more["quant noise"] = [*fairseq_tools.TINY_TRANSFORMER[2:], "--quant-noise-pq", "0.1"]
+    name = "transformer" if architecture in ("layerdrop", "quant noise") else architecture
     words = ("--arch", name, *more.get(architecture, []))
     task, model, _ = setup(data_bin, task="rdrop_translation", architecture=words)
     task._criterion = make(built[0], **flags)

@@ -161,20 +161,25 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         projection = plain_output_projection(model) if net_output is None else None
         options = {} if projection is None else {"features_only": True}
         layers = LayerConsistency(model, self.flags)
-        outputs = [net_output]
+
+        def values_of(output: Any) -> Tensor:
+            if projection is not None:
+                return output[0]  # (R, T, D), R = B + (m-1)*K
+            # Normalised here, because some models have no logits (adaptive softmax, pointer-generator).
+            return model.get_normalized_probs(output, log_probs=True)  # (R, T, V)
+
         if net_output is None:
             with layers.recording(sample):
-                outputs = run_passes(model, sample, self.flags, self.padding_idx, **options)
+                outputs = run_passes(model, sample, self.flags, self.padding_idx, values_of, **options)
+        else:
+            outputs = [(net_output, values_of(net_output))]
         if projection is not None:
-            values = [output[0] for output in outputs]  # (R, T, D), R = B + (m-1)*K
             target = sample["target"]
             loss: LossFunction = functools.partial(linear_rdrop_loss, weight=projection.weight, bias=projection.bias)
         else:
-            # Normalised here, because some models have no logits (adaptive softmax, pointer-generator).
-            values = [model.get_normalized_probs(output, log_probs=True) for output in outputs]  # (R, T, V)
-            target = model.get_targets(sample, outputs[0])
+            target = model.get_targets(sample, outputs[0][0])
             loss = rdrop_loss
-        rows = values[0] if len(values) == 1 else torch.cat(values)
+        rows = outputs[0][1] if len(outputs) == 1 else torch.cat([values for _, values in outputs])
         result = self._loss_of_rows(loss, rows, target, sample, "sum" if reduce else "none")
         source = "the model's log-probabilities" if projection is None else "features and the output projection"
         self._say_path(source, rows, sample.get(PASSES_KEY, 1))

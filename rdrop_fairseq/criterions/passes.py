@@ -24,7 +24,14 @@ from rdrop_fairseq.losses import RDropLossOutput
 _DROPOUTS = (FairseqDropout, nn.modules.dropout._DropoutNd)
 
 
-def run_passes(model: Any, sample: Dict[str, Any], flags: RDropFlags, padding: int, **options: Any) -> List[Any]:
+def run_passes(
+    model: Any,
+    sample: Dict[str, Any],
+    flags: RDropFlags,
+    padding: int,
+    values_of: Callable[[Any], Tensor],
+    **options: Any,
+) -> List[Tuple[Any, Tensor]]:
     """The model's outputs for a sample that is marked with its passes, and concatenated unless they go one by one.
 
     Args:
@@ -32,11 +39,12 @@ def run_passes(model: Any, sample: Dict[str, Any], flags: RDropFlags, padding: i
         sample: as the criterion's ``with_passes`` makes it.
         flags: those of R-Drop.
         padding: the number of the padding symbol.
+        values_of: what the loss takes of an output. Its own dropout (of an adaptive softmax) has the rate of the pass.
         options: further arguments of the model.
 
     Returns:
-        One output, whose first dimension is that of the concatenated sample; with dropout rates one for each pass,
-        which together have those rows.
+        One output and its values (R, T, ...), with the rows of the concatenated sample; with dropout rates one of each
+        for each pass, which together have those rows.
     """
     module, rows, size = unwrap(model), sample.get(ROWS_KEY), sample["target"].size(0)
     inputs, later = sample["net_input"], sample[PASSES_KEY] - 1
@@ -54,8 +62,10 @@ def run_passes(model: Any, sample: Dict[str, Any], flags: RDropFlags, padding: i
             repeated = every if rows is None else rows.repeated
             stack.enter_context(encoder_output_repeated(module.encoder, torch.cat([every, *[repeated] * later])))
         for its_inputs, rate, first_size in calls:
-            with dropout_rate(module, rate), perturbed_embeddings(module, flags, first_size, padding):
-                outputs.append(model(**its_inputs, **options))
+            with dropout_rate(module, rate):
+                with perturbed_embeddings(module, flags, first_size, padding):
+                    output = model(**its_inputs, **options)
+                outputs.append((output, values_of(output)))
     return outputs
 
 

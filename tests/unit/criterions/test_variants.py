@@ -292,6 +292,15 @@ def test_dropout_rates(built, fraction):
     assert_step_equals(model, criterion, sample, expected)
 
 
+def test_dropout_rates_of_an_adaptive_softmax(data_bin):
+    """Its dropout comes after the model's forward pass, and has the rate of the pass too."""
+    adaptive = ("--adaptive-softmax-cutoff", "10,20", "--adaptive-softmax-dropout", "0.4")
+    task, model, _ = setup(data_bin, "--dropout", "0.3", *adaptive, task="rdrop_translation")
+    sample = fairseq_tools.batch(task)
+    assert step(model, make(task, dropout_rates="0,0"), sample)[2]["rdrop_kl_loss"] == 0
+    assert step(model, make(task, dropout_rates="0,0.1"), sample)[2]["rdrop_kl_loss"] > 0
+
+
 def test_dropout_rates_are_restored_after_an_error(built, monkeypatch):
     task, model = built
     before = rates_of(model)

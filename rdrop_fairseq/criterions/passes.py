@@ -53,7 +53,11 @@ def run_passes(
     rates = flags.dropout_rates[: later + 1]
     calls: List[Tuple[Dict[str, Any], Optional[float], int]] = [(inputs, None, size)]
     if rates:
-        again = inputs if rows is None else select_sentences(inputs, rows.repeated, size)
+        again = inputs
+        if rows is not None:
+            again = select_sentences(inputs, rows.repeated, size)
+            if any(isinstance(it, nn.RNNBase) for it in module.modules()):
+                again = _without_padding_columns(again, padding)
         calls = [(inputs, rates[0], size), *((again, rate, 0) for rate in rates[1:])]
     outputs = []
     with contextlib.ExitStack() as stack:
@@ -67,6 +71,12 @@ def run_passes(
                     output = model(**its_inputs, **options)
                 outputs.append((output, values_of(output)))
     return outputs
+
+
+def _without_padding_columns(inputs: Dict[str, Any], padding: int) -> Dict[str, Any]:
+    """``inputs`` with a source as long as the longest of these sentences, which fairseq's recurrent encoders want."""
+    tokens = inputs["src_tokens"]
+    return {**inputs, "src_tokens": tokens[:, tokens.ne(padding).any(0)]}
 
 
 def loss_of_rows(

@@ -292,6 +292,20 @@ def test_dropout_rates(built, fraction):
     assert_step_equals(model, criterion, sample, expected)
 
 
+def test_dropout_rates_of_a_recurrent_model(data_bin):
+    """The sentences of the later passes may all be shorter than the longest of the batch."""
+    size = "--arch lstm --encoder-embed-dim 16 --decoder-embed-dim 16 --dropout 0.3".split()
+    task, model, _ = setup(data_bin, task="rdrop_translation", architecture=size)
+    sample, criterion = fairseq_tools.batch(task), make(task, passes=3, fraction=0.1, dropout_rates="0,0,0")
+    lengths, chosen = sample["net_input"]["src_lengths"], set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        marked = criterion.with_passes(sample)
+        chosen.add(int(lengths[marked["rdrop_rows"].repeated]))
+        assert criterion(model, marked)[2]["rdrop_kl_loss"] == pytest.approx(0, abs=1e-5)
+    assert min(chosen) < max(lengths)
+
+
 def test_dropout_rates_of_an_adaptive_softmax(data_bin):
     """Its dropout comes after the model's forward pass, and has the rate of the pass too."""
     adaptive = ("--adaptive-softmax-cutoff", "10,20", "--adaptive-softmax-dropout", "0.4")

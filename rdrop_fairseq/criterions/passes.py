@@ -11,8 +11,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from fairseq.models import FairseqEncoder
-from fairseq.modules import FairseqDropout
+from fairseq.modules import FairseqDropout, LayerDropModuleList
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, of_all_passes, select_sentences
 from rdrop_fairseq.common.errors import UserError
@@ -227,6 +228,13 @@ def check_model(model: Any, flags: RDropFlags) -> None:
         raise UserError(
             "--rdrop-dropout-rates does not work with --quant-noise-pq, which zeroes weights for good in every pass; "
             "leave one of them out"
+        )
+    drops_layers = any(isinstance(it, LayerDropModuleList) for it in module.modules())
+    if flags.dropout_rates and drops_layers and any(isinstance(it, DistributedDataParallel) for it in model.modules()):
+        raise UserError(
+            "--rdrop-dropout-rates with LayerDrop leaves other layers out in each pass, which torch's "
+            "DistributedDataParallel does not take; give --ddp-backend legacy_ddp, or leave --encoder-layerdrop, "
+            "--decoder-layerdrop out"
         )
     for flag, value in (
         ("--rdrop-token-cutoff", flags.rdrop_token_cutoff),

@@ -10,6 +10,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.modules import FairseqDropout, MultiheadAttention
 from fairseq.tasks.translation import TranslationTask
 from steps import assert_gradients_close, reduced, setup, step
+from torch.nn.parallel import DistributedDataParallel
 
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import LabelSmoothedCrossEntropyWithRDropCriterion
@@ -685,6 +686,18 @@ def test_models_without_place_for_a_variant_are_refused(data_bin, built, archite
     task._criterion = make(built[0], **flags)
     with pytest.raises(UserError, match=message):
         task.begin_epoch(1, model)
+
+
+def test_layers_left_out_in_passes_one_by_one(data_bin):
+    """Refused in torch's DistributedDataParallel alone, which then waits for gradients of layers that were left out."""
+    task, model, _ = setup(data_bin, "--dropout", "0.3", "--encoder-layerdrop", "0.5", task="rdrop_translation")
+    criterion = make(task, dropout_rates="0.1,0.2")
+    criterion.check_model(model)
+    parallel = DistributedDataParallel.__new__(DistributedDataParallel)  # a whole one needs a group of processes
+    torch.nn.Module.__init__(parallel)
+    parallel.module = model
+    with pytest.raises(UserError, match="^--rdrop-dropout-rates with LayerDrop .*; give --ddp-backend legacy_ddp"):
+        criterion.check_model(parallel)
 
 
 @pytest.mark.parametrize("flags", [{"interval": 2}, {"alpha_warmup_updates": 2}, {"alpha_half_life": 2}], ids=str)

@@ -20,7 +20,8 @@ from unittest import mock
 # These set up the log before they import fairseq; otherwise fairseq does.
 LOG_FIRST = ("fairseq-train", "fairseq-preprocess", "fairseq-interactive", "fairseq-validate")
 REPOSITORY = Path(__file__).resolve().parents[1]
-PRELOADED = ["torch", "sacrebleu", "fairseq", "fairseq.trainer"]
+# torch's first optimiser imports torch._dynamo, for nearly 3 seconds; matplotlib may be absent.
+PRELOADED = ["torch", "sacrebleu", "fairseq", "fairseq.trainer", "torch._dynamo", "matplotlib.backends.backend_agg"]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([*PRELOADED, __name__])
 

@@ -25,7 +25,7 @@ PAGES = [*DOCUMENTS, "CHANGELOG.md", "CONTRIBUTING.md"]  # the first and the las
 
 # Options that make a command small, after those of the document, so that they win.
 SHRUNK = {
-    "fairseq-train": "--arch transformer_tiny --max-epoch 5 --max-tokens 2000 --num-workers 0 --cpu",
+    "fairseq-train": "--arch transformer_tiny --max-epoch 2 --max-tokens 2000 --num-workers 0 --cpu",
     "fairseq-generate": "--num-workers 0 --cpu",
     "fairseq-interactive": "--cpu",
     "fairseq-hydra-train": (
@@ -142,7 +142,7 @@ def miniature(parallel_text, tmp_path_factory):
     # Not by its script, which would set the environment up for this copy of the repository.
     fairseq_tools.run(
         sys.executable, "-m", "rdrop_fairseq.experiments", "quickstart", "--data", parallel_text, "--vocab-size", "46",
-        "--run-dir", root / "runs" / "quickstart", "--max-epoch", "4", "--max-tokens", "200", "--warmup-updates", "10",
+        "--run-dir", root / "runs" / "quickstart", "--max-epoch", "2", "--max-tokens", "200", "--warmup-updates", "10",
         "--num-workers", "0", "--cpu", cwd=REPOSITORY,
     )  # fmt: skip
     # What else the documents name.

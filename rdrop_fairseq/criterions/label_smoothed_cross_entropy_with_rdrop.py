@@ -183,15 +183,9 @@ class LabelSmoothedCrossEntropyWithRDropCriterion(LabelSmoothedCrossEntropyCrite
         result = self._loss_of_rows(loss, rows, target, sample, "sum" if reduce else "none")
         source = "the model's log-probabilities" if projection is None else "features and the output projection"
         self._say_path(source, rows, sample.get(PASSES_KEY, 1))
-        terms = {}
+        terms: Dict[str, Tensor] = {}
         if self.flags.layer_weights and net_output is None:
-            counted = target.clone()
-            counted[:, : self.ignore_prefix_size] = self.padding_idx
-            terms = layers.terms(sample, counted, self.padding_idx)
-            extra = sum(weight * terms[name] for name, weight in self.flags.layer_weights.items())
-            real = counted[:, self.ignore_prefix_size :].ne(self.padding_idx).flatten()
-            share = 1 if reduce else real / real.sum().clamp(min=1)  # without reduction the tokens have equal parts
-            result = result._replace(loss=result.loss + sample[PASSES_KEY] / 2 * extra * share)
+            result, terms = layers.added_to(result, sample, target, self.ignore_prefix_size, self.padding_idx)
         return (result if reduce else result._replace(loss=result.loss.unsqueeze(1))), terms
 
     def _loss_of_rows(

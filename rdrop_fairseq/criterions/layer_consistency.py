@@ -33,6 +33,7 @@ from rdrop_fairseq.batching import PASSES_KEY, ROWS_KEY, of_all_passes
 from rdrop_fairseq.common.errors import UserError
 from rdrop_fairseq.criterions.flags import RDropFlags
 from rdrop_fairseq.criterions.output_projection import unwrap
+from rdrop_fairseq.losses import RDropLossOutput
 from rdrop_fairseq.losses.half_precision import wide_dtype
 
 _SIDES = ("encoder", "decoder")
@@ -77,20 +78,37 @@ class LayerConsistency:
                         attention.forward = _with_matrices(attention.forward, matrices)
             yield
 
-    def terms(self, sample: Dict[str, Any], target: Tensor, padding: int) -> Dict[str, Tensor]:
-        """``hidden`` and ``attention`` of the module's docstring, by the names that they have in the log.
+    def added_to(
+        self, result: RDropLossOutput, sample: Dict[str, Any], target: Tensor, prefix: int, padding: int
+    ) -> Tuple[RDropLossOutput, Dict[str, Tensor]]:
+        """R-Drop's objective with m/2 times the weighted terms, as in the module's docstring; and these terms.
 
         Args:
+            result: of R-Drop's objective. A loss for each token (B * (T - prefix),) gets an equal part of the terms.
             sample: the one that the model was given.
-            target: (B, T); what is padding here counts nowhere.
-            padding: the number of the padding symbol.
+            target: (B, T).
+            prefix: so many tokens at the beginning of each target count nowhere.
+            padding: the number of the padding symbol, which counts nowhere either.
 
         Returns:
-            Those that have a weight, differentiable, shape (); 0 if no sentence had all passes.
+            The terms that have a weight, differentiable, shape (), by the names that they have in the log; 0 if no
+            sentence had all passes.
         """
+        counts = target.ne(padding)
+        counts[:, :prefix] = False
+        terms = self._terms(sample, counts, padding)
+        added = sample[PASSES_KEY] / 2 * sum(weight * terms[name] for name, weight in self.flags.layer_weights.items())
+        if result.loss.dim() > 0:
+            of_tokens = counts[:, prefix:].flatten()
+            added = added * of_tokens / of_tokens.sum().clamp(min=1)
+        return result._replace(loss=result.loss + added), terms
+
+    def _terms(self, sample: Dict[str, Any], counts: Tensor, padding: int) -> Dict[str, Tensor]:
+        """``hidden`` and ``attention`` of the module's docstring; ``counts`` (B, T) says which target tokens do."""
         rows = sample.get(ROWS_KEY)
-        tokens = {"encoder": sample["net_input"].get("src_tokens"), "decoder": target}
-        masks = {side: tokens[side][: len(target)].ne(padding) for side in (*self._sides, "decoder")}  # (B, S), (B, T)
+        masks = {"decoder": counts}  # and of the encoder (B, S)
+        if "encoder" in self._sides:
+            masks["encoder"] = sample["net_input"]["src_tokens"][: len(counts)].ne(padding)
         if rows is not None:
             masks = {side: mask[rows.repeated] for side, mask in masks.items()}
 
@@ -98,14 +116,14 @@ class LayerConsistency:
             terms = []
             for side, calls in noted.values():
                 values = calls[0] if len(calls) == 1 else torch.cat(calls, dim=1)
-                values = of_all_passes(values.to(wide_dtype(values.dtype)), rows, len(target), dim=1)
+                values = of_all_passes(values.to(wide_dtype(values.dtype)), rows, len(counts), dim=1)
                 passes = values.chunk(sample[PASSES_KEY], dim=1)
                 of_tokens = [distance(one, other) for one, other in itertools.combinations(passes, 2)]  # each (K, T)
                 mask = masks[side]
                 # Chosen, not multiplied: padding may hold anything.
                 of_sentences = torch.stack(of_tokens).mean(0).masked_fill(~mask, 0.0).sum(1)
                 terms.append((of_sentences * masks["decoder"].sum(1) / mask.sum(1).clamp(min=1)).sum())
-            return torch.stack(terms).mean() if terms else torch.zeros(()).to(target.device)
+            return torch.stack(terms).mean() if terms else torch.zeros(()).to(counts.device)
 
         noted = {"rdrop_hidden_loss": self._hidden, "rdrop_attention_loss": self._attention}
         distances = {"rdrop_hidden_loss": _distance_of_states, "rdrop_attention_loss": _distance_of_matrices}

@@ -33,6 +33,7 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Tu
             raise _without_value(setting)
     # Not at the top: this takes seconds, which reading a configuration need not.
     from fairseq import options
+    from fairseq.tasks import TASK_REGISTRY
 
     # This registers what configurations name.
     from rdrop_fairseq.criterions.flags import RDropFlags, check_rdrop_flags
@@ -66,7 +67,8 @@ def check_flags(settings: Sequence[Setting], command: str, data: PathLike) -> Tu
             raise UserError(f"{setting.place}: {setting.flag} is a switch; leave {setting.value} out")
         _check_value(setting, action.dest)
     if getattr(values, "criterion", None) == CRITERION_NAME:
-        check_rdrop_flags(RDropFlags.of(values), values.label_smoothing, values.task == "rdrop_translation")
+        tells_update_number = getattr(TASK_REGISTRY[values.task], "tells_update_number", False)
+        check_rdrop_flags(RDropFlags.of(values), values.label_smoothing, tells_update_number)
     return values, {setting.flag: actions[setting.flag].dest for setting in settings}
 
 

@@ -25,7 +25,7 @@ PAGES = [*DOCUMENTS, "CHANGELOG.md", "CONTRIBUTING.md"]  # the first and the las
 
 # Options that make a command small, after those of the document, so that they win.
 SHRUNK = {
-    "fairseq-train": "--arch transformer_tiny --max-epoch 2 --max-tokens 2000 --num-workers 0 --cpu",
+    "fairseq-train": "--arch transformer_tiny --max-epoch 5 --max-tokens 2000 --num-workers 0 --cpu",
     "fairseq-generate": "--num-workers 0 --cpu",
     "fairseq-interactive": "--cpu",
     "fairseq-hydra-train": (

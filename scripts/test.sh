@@ -3,7 +3,7 @@
 #
 # Usage: scripts/test.sh [--slow] [PYTEST ARGUMENT]...
 #
-#   --slow   the tests marked slow too, about 20 minutes in all (also: RUN_SLOW=1)
+#   --slow   the tests marked slow too, about 22 minutes on 2 cores in all (also: RUN_SLOW=1)
 #   --help   this text
 #
 # All other arguments go to pytest; paths count from the root of the repository. The last line is pytest's summary; the

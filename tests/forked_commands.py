@@ -21,7 +21,7 @@ from unittest import mock
 LOG_FIRST = ("fairseq-train", "fairseq-preprocess", "fairseq-interactive", "fairseq-validate")
 REPOSITORY = Path(__file__).resolve().parents[1]
 # torch's first optimiser imports torch._dynamo, for nearly 3 seconds; matplotlib may be absent.
-PRELOADED = ["torch", "sacrebleu", "fairseq", "fairseq.trainer", "torch._dynamo", "matplotlib.backends.backend_agg"]
+PRELOADED = ["torch", "matplotlib.backends.backend_agg", "sacrebleu", "fairseq", "fairseq.trainer", "torch._dynamo"]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([*PRELOADED, __name__])
 

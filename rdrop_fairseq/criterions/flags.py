@@ -17,7 +17,6 @@ def _flag(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
-# The types of choices are made by fairseq when this runs, so mypy cannot know them: hence its ignore beside each.
 @dataclass
 class RDropFlags:
     """The flags of R-Drop and their defaults; docs/variants.md has the formula and the source of each variant."""
@@ -26,15 +25,15 @@ class RDropFlags:
         0.0, "weight of the KL term of R-Drop (alpha in the paper, 5 there); 0 trains without R-Drop"
     )
     rdrop_passes: int = _flag(2, "how often each sample goes through the model under different dropout, at least 2")
-    rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = _flag(  # type: ignore[valid-type]
+    rdrop_impl: ChoiceEnum(list(IMPLEMENTATIONS)) = _flag(  # type: ignore[valid-type]  # a type that fairseq makes
         "auto",
         "implementation of the loss: fused (closed-form gradient, in chunks of tokens), triton (the same with kernels "
         "for CUDA), reference (plain autograd), or auto for the fastest that suits the device",
     )
-    rdrop_kl: ChoiceEnum(list(KL_CHOICES)) = _flag(  # type: ignore[valid-type]
+    rdrop_kl: ChoiceEnum(list(KL_CHOICES)) = _flag(  # type: ignore[valid-type]  # a type that fairseq makes
         "symmetric", "divergence of two passes: symmetric, or forward for KL(P_i||P_j) with i before j alone (SimCut)"
     )
-    rdrop_ce_passes: ChoiceEnum(list(CE_PASSES_CHOICES)) = _flag(  # type: ignore[valid-type]
+    rdrop_ce_passes: ChoiceEnum(list(CE_PASSES_CHOICES)) = _flag(  # type: ignore[valid-type]  # a type that fairseq makes
         "all", "passes whose cross-entropy counts: all, or first (SimCut, R3F)"
     )
     rdrop_interval: int = _flag(

@@ -2,9 +2,9 @@
 
 The paper adds to cross-entropy and output consistency the mean squared error of the two passes' hidden states and that
 of their attention matrices, in every layer, each with a weight. It has no published code, and the text that this was
-written from, a summary of it, leaves the averages open. It points to the output of the feed-forward block; here it is
-that of the whole layer. With m passes, N_b target tokens of sentence b, and n_b tokens of it on the side that a layer
-belongs to (encoder or decoder; padding counts nowhere):
+written from, a summary of it, leaves the averages open. The summary takes the output of the feed-forward block for the
+hidden state; here it is the output of the whole layer. With m passes, N_b target tokens of sentence b, and n_b tokens
+of it on the side that a layer belongs to (encoder or decoder; padding counts nowhere):
 
     hidden    = mean_l  sum_b  N_b/n_b  sum_t  mean_{i<j}  mean_d  (h_i,l,b,t,d - h_j,l,b,t,d)^2
     attention = mean_a  sum_b  N_b/n_b  sum_t  mean_{i<j}  mean_h  sum_k  (A_i,a,h,b,t,k - A_j,a,h,b,t,k)^2
@@ -73,7 +73,7 @@ class LayerConsistency:
                     for attention in (it for it in layers.modules() if isinstance(it, MultiheadAttention)):
                         _, matrices = self._attention[attention] = (side, [])
                         own = {name: it for name, it in vars(attention).items() if name == "forward"}
-                        stack.callback(vars(attention).update, own)  # after the next
+                        stack.callback(vars(attention).update, own)  # a stack goes backwards: after the next
                         stack.callback(vars(attention).pop, "forward")
                         attention.forward = _with_matrices(attention.forward, matrices)
             yield
